@@ -1,0 +1,1 @@
+"""Triton kernels, one file per accelerated op; arrives through the plugin group like any other package."""

@@ -1,0 +1,58 @@
+"""tinify: a kit of parts for learned compression.
+
+Floors: a module imports only from lower ones, so that ``import tinify`` and the listing commands need no torch.
+F0 errors; F1 coders, container, files, images, plugin; F2 registry, ops; F3 spec, layers; F4 entropy_models; F5 latent_codecs, metrics;
+F6 losses, models; F7 checkpoint; F8 codec, training; F9 zoo; F10 cli.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tinify.coders import CdfTables
+    from tinify.codec import Codec
+    from tinify.models import build_model, create_model
+    from tinify.spec import Spec
+    from tinify.zoo import compress, decompress, load_model
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "CdfTables": "tinify.coders",
+    "Codec": "tinify.codec",
+    "Spec": "tinify.spec",
+    "build_model": "tinify.models",
+    "compress": "tinify.zoo",
+    "create_model": "tinify.models",
+    "decompress": "tinify.zoo",
+    "load_model": "tinify.zoo",
+}
+
+__all__ = [
+    "CdfTables",
+    "Codec",
+    "Spec",
+    "build_model",
+    "compress",
+    "create_model",
+    "decompress",
+    "load_model",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name, or a submodule, on first use."""
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    try:
+        return importlib.import_module(f"tinify.{name}")
+    except ModuleNotFoundError as error:
+        if error.name != f"tinify.{name}":
+            raise
+        raise AttributeError(f"module 'tinify' has no attribute {name!r}") from None
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

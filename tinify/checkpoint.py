@@ -1,0 +1,93 @@
+"""A model on disk: weights and coding tables in safetensors, with the canonical spec inside."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from tinify.errors import CheckpointError
+from tinify.files import write_atomic
+from tinify.models import CompressionModel, build_model
+from tinify.spec import Architecture
+
+FORMAT = "1"
+
+
+def model_digest(model: CompressionModel) -> bytes:
+    """16 bytes over canonical spec, weights and coding tables: equal digests read each other's files.
+
+    Raises :class:`~tinify.errors.TablesMissingError` for a model without tables.
+    """
+    digest = hashlib.sha256(b"tinify-model-1\0")
+    digest.update(model.architecture.id.encode() if model.architecture else b"")
+    for name, part in model.entropy_models():
+        digest.update(name.encode() + b"\0" + part.tables.digest)
+    for name, parameter in sorted(model.named_parameters()):
+        array = parameter.detach().cpu().contiguous().numpy()
+        digest.update(f"{name}\0{array.dtype.str}\0{array.shape}\0".encode())
+        digest.update(array.tobytes())
+    return digest.digest()[:16]
+
+
+def save_model(model: CompressionModel, path: Path | str, *, training: Mapping[str, Any] | None = None) -> None:
+    """Writes weights, tables (built if there are none) and spec to ``path``; the file is complete or absent.
+
+    ``training`` is kept as a note. Raises :class:`CheckpointError` for a model with NaN weights or one not built from a spec.
+    """
+    if model.architecture is None:
+        raise CheckpointError("only a model built from a spec can be saved: this one was assembled by hand")
+    model.update()
+    notes = {"architecture": model.architecture.to_json(), "training": json.dumps(dict(training or {}))}
+    write_safetensors(Path(path), model.state_dict(), notes)
+
+
+def load_checkpoint(path: Path | str, device: torch.device | str = "cpu") -> CompressionModel:
+    """The model that ``save_model`` wrote, in evaluation mode; :class:`CheckpointError` if it cannot be used."""
+    tensors, notes = read_safetensors(Path(path))
+    if "architecture" not in notes:
+        raise CheckpointError(f"{path} is a safetensors file without a tinify spec inside: was it saved by save_model?")
+    model = build_model(Architecture.from_json(notes["architecture"]))
+    _check_finite(tensors, path)
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise CheckpointError(f"the weights in {path} do not fit the spec beside them: {error}") from error
+    return model.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload, no-any-return]
+
+
+def write_safetensors(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str, str]) -> None:
+    """Writes tensors and text notes atomically; refuses NaN and infinity."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    _check_finite(plain, path)
+    write_atomic(path, save(plain, {"tinify_checkpoint": FORMAT, **notes}))
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and notes of a tinify checkpoint; :class:`CheckpointError` for any other file."""
+    if not path.is_file():
+        raise CheckpointError(f"there is no weights file {path}")
+    try:
+        with safe_open(path, "pt") as file:
+            notes = dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is not a safetensors file, or is damaged: {error}") from error
+    if notes.get("tinify_checkpoint") != FORMAT:
+        raise CheckpointError(
+            f"{path} is not a tinify checkpoint of format {FORMAT} (it says {notes.get('tinify_checkpoint')!r})"
+        )
+    return tensors, notes
+
+
+def _check_finite(tensors: Mapping[str, Tensor], path: Path | str) -> None:
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise CheckpointError(f"{name} has NaN or infinite weights; checkpoint {path} is not usable")

@@ -1,0 +1,72 @@
+"""The command line. Each command's module is imported only when it runs, so that listing starts without torch."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from tinify import __version__
+from tinify.errors import TinifyError
+
+_COMMANDS = {
+    "compress": ("tinify.cli.files", "Compress a picture to a .tfy file."),
+    "decompress": ("tinify.cli.files", "Turn a .tfy file back into a picture."),
+    "info": ("tinify.cli.info", "Say what is in a .tfy file or a weights file."),
+    "list": ("tinify.cli.catalogue", "List components, specs, weights and plugins."),
+    "show": ("tinify.cli.catalogue", "Show a component or a spec."),
+    "train": ("tinify.cli.train", "Train a spec on a folder of photographs."),
+    "demo": ("tinify.cli.demo", "Compress a photograph and compare it with JPEG."),
+}
+
+# What every command understands.
+EXIT_ERROR, EXIT_INTERRUPTED = 2, 130
+
+
+class _Lazy(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _ = _COMMANDS[cmd_name]
+        command: click.Command = getattr(importlib.import_module(module), f"{cmd_name}_command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in _COMMANDS.items()])
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="tinify")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.pass_context
+def cli(ctx: click.Context, debug: bool) -> None:
+    """Learned compression: real photographs in, small files out, and back."""
+    ctx.obj = {"debug": debug}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the command line and exits: 0 for success, 2 for an error of the user's or of a file, 130 when interrupted."""
+    debug = "--debug" in (sys.argv[1:] if arguments is None else arguments)
+    try:
+        status: Any = cli.main(args=arguments, prog_name="tinify", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(EXIT_ERROR)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+    except TinifyError as error:
+        if debug:
+            raise
+        click.echo(f"tinify: {error}", err=True)
+        sys.exit(EXIT_ERROR)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+    sys.exit(status if isinstance(status, int) else 0)

@@ -1,0 +1,5 @@
+"""``python -m tinify.cli``."""
+
+from tinify.cli import main
+
+main()

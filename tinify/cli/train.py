@@ -1,0 +1,208 @@
+"""``tinify train``: a run from the command line, with progress, interruption and resume."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tinify.cli.files import quiet_option
+from tinify.errors import InputError, OutputError
+
+if TYPE_CHECKING:
+    from tinify.training.state import TrainingState
+
+# Without a validation folder, so many pictures are taken out of the training folder, evenly spaced.
+HELD_OUT = 16
+
+
+def _assignments(pairs: tuple[str, ...]) -> dict[str, Any]:
+    """``N=64`` to a parameter; the spec checks types and bounds."""
+    parameters: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise InputError(f"--set {pair}: expected NAME=VALUE, such as --set N=64")
+        try:
+            parameters[name] = float(value) if "." in value else int(value)
+        except ValueError:
+            parameters[name] = value
+    return parameters
+
+
+@click.command("train")
+@click.argument("spec")
+@click.option("--data", required=True, type=click.Path(path_type=Path), help="Folder of photographs, searched below.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for checkpoints and the log.")
+@click.option("--val", type=click.Path(path_type=Path), help="Folder of held-out pictures; else some of --data are held out.")
+@click.option("--preset", help="A preset of the spec, which sets its parameters and lambda.")
+@click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="A parameter of the spec; may be repeated.")
+@click.option("--lmbda", type=float, help="Lambda, over the preset's: the weight of distortion against bits.")
+@click.option("--metric", type=click.Choice(["mse", "ms-ssim"]), default="mse", show_default=True)
+@click.option("--steps", type=int, default=100_000, show_default=True)
+@click.option("--batch", type=int, default=8, show_default=True)
+@click.option("--crop", type=int, default=256, show_default=True, help="Side of the square crops, in pixels.")
+@click.option("--lr", "rate", type=float, default=1e-4, show_default=True, help="Highest learning rate of Adam.")
+@click.option("--warmup", type=int, default=0, show_default=True, help="Steps of linear rise.")
+@click.option("--final", type=float, default=1.0, show_default=True, help="Last learning rate as a part of --lr (cosine).")
+@click.option("--clip", type=float, default=1.0, show_default=True, help="Bound on the gradient's norm.")
+@click.option("--ema", type=float, default=0.999, show_default=True, help="Decay of the averaged weights.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True)
+@click.option("--device", default="auto", show_default=True, help="cpu, cuda, or auto.")
+@click.option("--threads", type=int, help="CPU threads.")
+@click.option("--save-every", type=int, default=1000, show_default=True, help="Steps between checkpoints.")
+@click.option("--validate-every", type=int, default=1000, show_default=True, help="Steps between validations; 0 for none.")
+@click.option("--tensorboard", is_flag=True, help="Log for TensorBoard too.")
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out; its own settings hold.")
+@quiet_option
+def train_command(
+    spec: str,
+    data: Path,
+    out: Path,
+    val: Path | None,
+    preset: str | None,
+    pairs: tuple[str, ...],
+    lmbda: float | None,
+    device: str,
+    threads: int | None,
+    save_every: int,
+    validate_every: int,
+    tensorboard: bool,
+    resume: bool,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Train SPEC (a name from `tinify list specs`, or a YAML file) on the photographs in --data.
+
+    --out receives model.safetensors, ready for `tinify compress --model`, state.safetensors, from which --resume goes on exactly, and
+    log.csv.
+    """
+    import torch
+
+    from tinify.training.data import list_images
+    from tinify.training.loop import LOG, STATE, train
+    from tinify.training.log import RunLog
+
+    if threads:
+        torch.set_num_threads(threads)
+    torch_device = _device(device)
+    files = list_images(data)
+    held_out = list_images(val) if val else []
+    if validate_every and not val:
+        spaced = files[:: max(1, len(files) // HELD_OUT)][:HELD_OUT] if len(files) > HELD_OUT else []
+        files, held_out = [path for path in files if path not in set(spaced)], spaced
+    _make_folder(out)
+    state_file = out / STATE
+    if state_file.exists() != resume:
+        hint = "go on with --resume, or name another --out" if state_file.exists() else "leave --resume out"
+        raise OutputError(f"{state_file} {'exists' if state_file.exists() else 'does not exist'}: {hint}")
+    if resume:
+        from tinify.training.state import TrainingState
+
+        state = TrainingState.load(state_file, torch_device)
+    else:
+        state = _new_state(spec, preset, pairs, lmbda, options, torch_device)
+    click.echo(_summary(state, len(files), len(held_out)), err=True) if not quiet else None
+    log = RunLog(out / LOG, state.step, tensorboard=tensorboard)
+    with _bar(state, quiet) as report:
+        train(
+            state,
+            files,
+            out,
+            held_out=held_out,
+            save_every=save_every,
+            validate_every=validate_every,
+            report=report,
+            log=log,
+        )
+    if not quiet:
+        last = state.history[-1] if state.history else {}
+        values = ", ".join(f"{name} {value:.4g}" for name, value in last.items())
+        click.echo(f"{out / 'model.safetensors'}: {state.step} steps{', validation ' + values if values else ''}")
+
+
+def _device(name: str) -> Any:
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"--device {name} cannot be used here: {str(error).splitlines()[0]}") from error
+    return device
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {out}: {error.strerror}") from error
+    if not os.access(out, os.W_OK):
+        raise OutputError(f"cannot write to the folder {out}")
+
+
+def _new_state(
+    spec: str, preset: str | None, pairs: tuple[str, ...], lmbda: float | None, options: dict[str, Any], device: Any
+) -> TrainingState:
+    import torch
+
+    from tinify.losses import LAMBDAS
+    from tinify.models import create_model
+    from tinify.training.config import TrainingConfig
+    from tinify.training.state import TrainingState
+
+    torch.manual_seed(options["seed"])
+    model = create_model(spec, preset=preset, **_assignments(pairs))
+    assert model.architecture is not None
+    lmbda = lmbda or model.architecture.training.get("lmbda")
+    if options["metric"] == "ms-ssim" and preset and preset[1:].isdigit():
+        lmbda = LAMBDAS["ms-ssim"][int(preset[1:]) - 1]
+    if lmbda is None:
+        raise InputError(f"{spec} without a preset has no lambda: give --lmbda, or a --preset")
+    config = TrainingConfig(lmbda=lmbda, **options)
+    return TrainingState(model.to(device, memory_format=torch.channels_last), config)  # type: ignore[call-overload]
+
+
+def _summary(state: TrainingState, files: int, held_out: int) -> str:
+    assert state.model.architecture is not None
+    count = sum(p.numel() for p in state.model.parameters())
+    return (
+        f"{state.model.architecture.name}: {count:,} parameters, {files} training and {held_out} validation pictures, "
+        f"step {state.step} of {state.config.steps}, {next(state.model.parameters()).device}"
+    )
+
+
+class _bar:
+    """A progress bar on standard error: bits per pixel, PSNR, crops a second, time left, all smoothed."""
+
+    def __init__(self, state: TrainingState, quiet: bool) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = "{task.fields[bpp]:.3f} bpp  {task.fields[psnr]:.2f} dB  {task.fields[speed]:.0f} crops/s"
+        self._progress = Progress(
+            BarColumn(), MofNCompleteColumn(), TextColumn(columns), TimeRemainingColumn(), console=Console(stderr=True), disable=quiet
+        )
+        zero = dict.fromkeys(("bpp", "psnr", "speed"), 0.0)
+        self._task = self._progress.add_task("train", total=state.config.steps, completed=state.step, **zero)
+        self._mean: dict[str, float] = {}
+
+    def __enter__(self) -> Any:
+        self._progress.start()
+        return self._report
+
+    def __exit__(self, *exception: object) -> None:
+        self._progress.stop()
+
+    def _report(self, step: Any) -> None:
+        for name in ("bpp", "psnr", "speed"):
+            value = getattr(step, name)
+            self._mean[name] = value if name not in self._mean else self._mean[name] * 0.98 + value * 0.02
+        self._progress.update(self._task, completed=step.step, **self._mean)
+
+

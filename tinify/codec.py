@@ -1,0 +1,186 @@
+"""A codec is a model with weights and frozen tables: pictures of any size in, `.tfy` bytes out, and back."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from tinify import container
+from tinify.checkpoint import model_digest
+from tinify.container import Box, Container, Header, Tile
+from tinify.errors import CheckpointError, CorruptFileError, WrongModelError
+from tinify.images import Picture
+from tinify.models import CompressionModel
+from tinify.ops import compute_padding
+
+# Pictures beyond this side are coded in tiles, so that memory stays bounded; neighbours overlap and are cross-faded.
+TILE, OVERLAP = 2048, 64
+
+
+class Codec:
+    """Compresses pictures with one model.
+
+    >>> import numpy as np, tinify
+    >>> codec = Codec(tinify.create_model("bmshj2018-factorized", N=8, M=8).eval())
+    >>> picture = Picture(np.zeros((20, 30, 3), np.uint8))
+    >>> codec.decompress(codec.compress(picture)).pixels.shape
+    (20, 30, 3)
+    """
+
+    def __init__(self, model: CompressionModel, *, tile: int = TILE, overlap: int = OVERLAP) -> None:
+        if model.architecture is None:
+            raise CheckpointError("a codec needs a model built from a spec, whose id its files can carry")
+        model.update()
+        self.model = model.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.name = model_name(model)
+        self.digest = model_digest(model)
+        self._device = next(model.parameters()).device
+        self._stride = model.architecture.stride
+        self._tile, self._overlap = tile, overlap
+
+    def compress(self, picture: Picture) -> bytes:
+        """The picture as `.tfy` bytes, complete with headers."""
+        header = self._header(picture)
+        tiles = [self._encode(self._tensor(picture, box)) for box in header.boxes]
+        alpha = None if picture.alpha is None else _pack_plane(picture.alpha)
+        packed = Container(header=header, tiles=tuple(tiles), icc=picture.icc, exif=picture.exif, alpha=alpha)
+        return container.write(packed)
+
+    def decompress(self, data: bytes) -> Picture:
+        """The picture that ``compress`` coded; a :class:`~tinify.errors.FileError` says why not."""
+        return self.decode(container.read(data))
+
+    def decode(self, packed: Container) -> Picture:
+        """The picture in an already parsed file."""
+        header = packed.header
+        if header.model_digest != self.digest:
+            raise WrongModelError(
+                f"this file was coded by model {header.model_name!r} ({header.model_digest.hex()[:12]}), and the model at "
+                f"hand is {self.name!r} ({self.digest.hex()[:12]}): give the weights it was coded with (--model FILE)"
+            )
+        tiles = iter(packed.tiles)
+        pixels = _assemble(header, lambda box: self._decode(next(tiles), box))
+        alpha = None if packed.alpha is None else _unpack_plane(packed.alpha, header)
+        return Picture(pixels, alpha=alpha, icc=packed.icc, exif=packed.exif)
+
+    def reconstruct(self, picture: Picture) -> Picture:
+        """The encoder's own reconstruction: what decoding will give, found without going through bytes."""
+
+        def coded(box: Box) -> Tensor:
+            y_hat = self.model.compress(self._tensor(picture, box))["y_hat"]
+            return self._crop(self.model.reconstruct(y_hat)["x_hat"], box)
+
+        pixels = _assemble(self._header(picture), coded)
+        return Picture(pixels, alpha=picture.alpha, icc=picture.icc, exif=picture.exif)
+
+    def estimate(self, picture: Picture) -> float:
+        """The rate that the densities predict for the picture, in bits, headers not counted."""
+        bits = 0.0
+        with torch.no_grad():
+            for box in self._header(picture).boxes:
+                likelihoods = self.model(self._tensor(picture, box))["likelihoods"]
+                bits -= sum(float(torch.log2(likelihood).sum()) for likelihood in likelihoods.values())
+        return bits
+
+    def _header(self, picture: Picture) -> Header:
+        height, width, channels = picture.pixels.shape
+        return Header(
+            width=width,
+            height=height,
+            channels=channels,
+            model_name=self.name,
+            model_digest=self.digest,
+            tile_size=self._tile,
+            overlap=self._overlap,
+        )
+
+    def _tensor(self, picture: Picture, box: Box) -> Tensor:
+        """The part of a picture that is coded for a tile, (1, 3, height, width) in [0, 1], padded to the stride."""
+        left, top, right, bottom = box
+        part = torch.from_numpy(np.ascontiguousarray(picture.pixels[top:bottom, left:right])).to(self._device)
+        x = part.permute(2, 0, 1)[None].float().div_(255).expand(-1, 3, -1, -1)
+        pad, _ = compute_padding(bottom - top, right - left, min_div=self._stride)
+        return F.pad(x, pad, mode="replicate").contiguous(memory_format=torch.channels_last)
+
+    def _encode(self, x: Tensor) -> Tile:
+        packed = self.model.compress(x)
+        return Tile(strings=tuple(strings[0] for strings in packed["strings"]), shape=tuple(packed["shape"]))
+
+    def _decode(self, tile: Tile, box: Box) -> Tensor:
+        strings = [[string] for string in tile.strings]
+        return self._crop(self.model.decompress(strings, torch.Size(tile.shape))["x_hat"], box)
+
+    def _crop(self, x_hat: Tensor, box: Box) -> Tensor:
+        """The picture's own part of a padded reconstruction, (height, width, 3)."""
+        left, top, right, bottom = box
+        pad, unpad = compute_padding(bottom - top, right - left, min_div=self._stride)
+        if x_hat.shape[2:] != (bottom - top + pad[2] + pad[3], right - left + pad[0] + pad[1]):
+            raise CorruptFileError(f"a tile decodes to {tuple(x_hat.shape[2:])}, not to its box of {bottom - top}x{right - left}")
+        return F.pad(x_hat, unpad)[0].permute(1, 2, 0).cpu()
+
+
+def model_name(model: CompressionModel) -> str:
+    """The name that files carry: the spec's, with the preset if there is one (``tinify-photo-q4``)."""
+    assert model.architecture is not None
+    name, preset = model.architecture.name, model.architecture.preset
+    return f"{name}-{preset}" if preset else name
+
+
+def _assemble(header: Header, tile: Callable[[Box], Tensor]) -> NDArray[np.uint8]:
+    """Pixels (height, width, channels) from tiles in [0, 1]; overlapping tiles are cross-faded."""
+    boxes = header.boxes
+    if len(boxes) == 1:
+        return _to_bytes(tile(boxes[0]), header.channels)
+    total = torch.zeros(header.height, header.width, header.channels)
+    weights = torch.zeros(header.height, header.width, 1)
+    for left, top, right, bottom in boxes:
+        x_hat = tile((left, top, right, bottom))
+        rows = _fade(bottom - top, top > 0, bottom < header.height, header.overlap)
+        columns = _fade(right - left, left > 0, right < header.width, header.overlap)
+        weight = (rows[:, None] * columns[None, :])[..., None]
+        part = x_hat.mean(2, keepdim=True) if header.channels == 1 else x_hat
+        total[top:bottom, left:right] += part * weight
+        weights[top:bottom, left:right] += weight
+    return _to_bytes(total / weights, header.channels)
+
+
+def _fade(length: int, before: bool, after: bool, overlap: int) -> Tensor:
+    """A weight along one axis that rises over the overlap with a neighbour before, and falls over one after."""
+    ramp = (torch.arange(min(overlap, length)) + 0.5) / max(1, overlap)
+    weight = torch.ones(length)
+    if before:
+        weight[: len(ramp)] *= ramp
+    if after:
+        weight[length - len(ramp) :] *= ramp.flip(0)
+    return weight
+
+
+def _to_bytes(x_hat: Tensor, channels: int) -> NDArray[np.uint8]:
+    if channels == 1:
+        x_hat = x_hat.mean(2, keepdim=True)
+    pixels: NDArray[np.uint8] = torch.round(x_hat * 255).clamp(0, 255).to(torch.uint8).contiguous().numpy()
+    return pixels
+
+
+def _pack_plane(plane: NDArray[np.uint8]) -> bytes:
+    """An alpha plane without loss, as PNG."""
+    stream = io.BytesIO()
+    Image.fromarray(plane).save(stream, "png", optimize=True)
+    return stream.getvalue()
+
+
+def _unpack_plane(data: bytes, header: Header) -> NDArray[np.uint8]:
+    try:
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+            if image.size != (header.width, header.height) or image.mode != "L":
+                raise CorruptFileError(f"the alpha plane is {image.size} {image.mode}, the picture {header.width}x{header.height}")
+            return np.asarray(image)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise CorruptFileError(f"the alpha plane cannot be read: {error}") from error

@@ -1,0 +1,149 @@
+"""What every entropy model shares: quantisation, frozen coding tables, strings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tinify.coders import CdfTables
+from tinify.errors import InputError, TablesMissingError
+from tinify.ops import LowerBound
+
+_BUFFERS = ("_quantized_cdf", "_cdf_length", "_offset")
+
+
+class EntropyModel(nn.Module):
+    """A density that gives likelihoods for training and integer tables for coding.
+
+    A subclass offers three things, all taking the same ``params`` (predicted scales and means, or nothing):
+
+    * ``forward(y, *params, training=None)`` returns ``(y_hat, likelihood)``, both like ``y``;
+    * ``centre(size, *params)`` returns what is subtracted before rounding a ``y`` of that size (it broadcasts against ``y``), or None;
+    * ``indexes(size, *params)`` returns the row of the tables for every element of such a ``y``, int32.
+
+    Tables are a frozen :class:`~tinify.coders.CdfTables`, kept in three int32 buffers so that a checkpoint carries them. They are built
+    by ``update()``, or on the first ``compress``, and forgotten as soon as a training step makes them stale.
+    """
+
+    channels: int
+    """Of a model that codes without parameters; the others take their size from the parameters."""
+
+    _quantized_cdf: Tensor
+    _cdf_length: Tensor
+    _offset: Tensor
+
+    def __init__(self, likelihood_bound: float = 1e-9) -> None:
+        super().__init__()
+        self.use_likelihood_bound = likelihood_bound > 0
+        if self.use_likelihood_bound:
+            self.likelihood_lower_bound = LowerBound(likelihood_bound)
+        for name in _BUFFERS:
+            self.register_buffer(name, torch.empty(0, dtype=torch.int32))
+        self._tables: CdfTables | None = None
+
+    def centre(self, size: torch.Size, *params: Tensor) -> Tensor | None:
+        """What is subtracted before a tensor of that size is rounded; broadcasts against it."""
+        raise NotImplementedError
+
+    def indexes(self, size: torch.Size, *params: Tensor) -> Tensor:
+        """The row of the tables for every element of a tensor of that size, int32."""
+        raise NotImplementedError
+
+    def build_tables(self) -> CdfTables:
+        """New tables from the density as it is now."""
+        raise NotImplementedError
+
+    @property
+    def tables(self) -> CdfTables:
+        """The frozen coding tables; :class:`TablesMissingError` when there are none."""
+        if not self.has_tables:
+            raise TablesMissingError(
+                f"this {type(self).__name__} has no coding tables: load a checkpoint that was saved with them, "
+                "or call update() on the encoding side (tables are never rebuilt where files are decoded)"
+            )
+        if self._tables is None:
+            cdf, length, offset = (getattr(self, name).cpu().numpy() for name in _BUFFERS)
+            self._tables = CdfTables(cdf, length, offset)
+        return self._tables
+
+    @property
+    def has_tables(self) -> bool:
+        """Whether coding tables have been built or loaded."""
+        return self._quantized_cdf.numel() > 0
+
+    def update(self, force: bool = False) -> bool:
+        """Builds the tables if there are none, or anew with ``force``; returns whether it did."""
+        if self.has_tables and not force:
+            return False
+        self._tables = self.build_tables()
+        device = self._quantized_cdf.device
+        for name, array in zip(_BUFFERS, (self._tables.cdfs, self._tables.sizes, self._tables.offsets), strict=True):
+            setattr(self, name, torch.tensor(array, dtype=torch.int32, device=device))
+        return True
+
+    def forget_tables(self) -> None:
+        """Drops the tables; the next ``compress`` builds them anew."""
+        if self.has_tables:
+            for name in _BUFFERS:
+                setattr(self, name, torch.empty(0, dtype=torch.int32, device=self._quantized_cdf.device))
+            self._tables = None
+
+    def quantize(self, inputs: Tensor, mode: str, means: Tensor | None = None) -> Tensor:
+        """``inputs`` quantised by ``mode``.
+
+        ``"noise"`` adds uniform noise of width one (and ignores ``means``); ``"dequantize"`` rounds around the means; ``"symbols"``
+        returns the rounded differences as int32. Rounding is half to even.
+        """
+        if mode == "noise":
+            return inputs + torch.empty_like(inputs).uniform_(-0.5, 0.5)
+        if mode not in ("dequantize", "symbols"):
+            raise InputError(f"unknown quantisation mode {mode!r}: expected 'noise', 'dequantize' or 'symbols'")
+        rounded = torch.round(inputs if means is None else inputs - means)
+        if mode == "symbols":
+            return rounded.int()
+        return rounded if means is None else rounded + means
+
+    @staticmethod
+    def dequantize(inputs: Tensor, means: Tensor | None = None, dtype: torch.dtype = torch.float) -> Tensor:
+        """Symbols back to values: ``inputs + means``, in the means' dtype if there are means."""
+        return inputs.to(dtype) if means is None else inputs.to(means.dtype) + means
+
+    def compress(self, inputs: Tensor, indexes: Tensor, means: Tensor | None = None) -> list[bytes]:
+        """One string for each batch item; ``inputs`` and ``indexes`` are of one size, (batch, ...)."""
+        if inputs.ndim < 2:
+            raise InputError(f"inputs of size {tuple(inputs.shape)}: expected at least a batch and a channel axis")
+        if inputs.shape != indexes.shape:
+            raise InputError(f"inputs are {tuple(inputs.shape)} but indexes are {tuple(indexes.shape)}: they must agree")
+        if not torch.isfinite(inputs).all():
+            raise InputError("the tensor to be coded has NaN or infinite elements: check the input and the weights")
+        self.update()
+        symbols = self.quantize(inputs, "symbols", means)
+        return self.tables.encode_batch(symbols.cpu().numpy(), indexes.cpu().numpy())
+
+    def decompress(
+        self,
+        strings: Sequence[bytes],
+        indexes: Tensor,
+        dtype: torch.dtype = torch.float,
+        means: Tensor | None = None,
+    ) -> Tensor:
+        """The tensor that ``compress`` coded, of the size of ``indexes``."""
+        if not isinstance(strings, list | tuple) or len(strings) != indexes.shape[0]:
+            raise InputError(f"expected a list of {indexes.shape[0]} strings, one for each batch item")
+        symbols = self.tables.decode_batch(list(strings), indexes.cpu().numpy())
+        return self.dequantize(torch.from_numpy(symbols).to(indexes.device), means, dtype)
+
+    def _bounded(self, likelihood: Tensor) -> Tensor:
+        return self.likelihood_lower_bound(likelihood) if self.use_likelihood_bound else likelihood
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        # Tables are as long as the training left them, so the buffers take the checkpoint's size before they are filled.
+        for name in _BUFFERS:
+            saved = state_dict.get(prefix + name)
+            if saved is not None:
+                setattr(self, name, torch.empty_like(saved, dtype=torch.int32, device=getattr(self, name).device))
+        self._tables = None
+        super()._load_from_state_dict(state_dict, prefix, *args)

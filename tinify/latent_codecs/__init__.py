@@ -1,0 +1,20 @@
+"""Latent codecs: each tells its flow once, against a stream."""
+
+from tinify.latent_codecs.base import LatentCodec
+from tinify.latent_codecs.bottleneck import EntropyBottleneckLatentCodec
+from tinify.latent_codecs.gaussian import GaussianConditionalLatentCodec
+from tinify.latent_codecs.hyper import HyperLatentCodec
+from tinify.latent_codecs.hyperprior import HyperpriorLatentCodec
+from tinify.latent_codecs.stream import Decode, Encode, Estimate, Stream
+
+__all__ = [
+    "Decode",
+    "Encode",
+    "EntropyBottleneckLatentCodec",
+    "Estimate",
+    "GaussianConditionalLatentCodec",
+    "HyperLatentCodec",
+    "HyperpriorLatentCodec",
+    "LatentCodec",
+    "Stream",
+]

@@ -1,0 +1,40 @@
+"""The hyper-latent: side information that is coded first."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from tinify.entropy_models import EntropyBottleneck
+from tinify.latent_codecs.base import LatentCodec
+from tinify.latent_codecs.stream import Stream
+
+
+class HyperLatentCodec(LatentCodec):
+    """Codes ``z = h_a(y)`` by a factorized prior and returns ``h_s(z_hat)``, the parameters of ``y``'s density.
+
+    ``magnitude`` feeds ``|y|`` to ``h_a``, as models that predict scales alone do. Ballé et al., ICLR 2018, figure 4.
+    """
+
+    result = "params"
+    part = "z"
+
+    def __init__(
+        self,
+        entropy_bottleneck: EntropyBottleneck,
+        h_a: nn.Module,
+        h_s: nn.Module,
+        quantizer: str = "noise",
+        magnitude: bool = False,
+    ) -> None:
+        super().__init__()
+        self.entropy_bottleneck = entropy_bottleneck
+        self.h_a = h_a
+        self.h_s = h_s
+        self.quantizer = quantizer
+        self.magnitude = magnitude
+
+    def code(self, y: Tensor | None, side: Tensor | None, stream: Stream) -> Tensor:
+        z = None if y is None else self.h_a(torch.abs(y) if self.magnitude else y)
+        params: Tensor = self.h_s(stream.code(self.entropy_bottleneck, z, quantizer=self.quantizer))
+        return params

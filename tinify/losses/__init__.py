@@ -1,0 +1,5 @@
+"""Losses that training minimises."""
+
+from tinify.losses.rate_distortion import LAMBDAS, RateDistortionLoss
+
+__all__ = ["LAMBDAS", "RateDistortionLoss"]

@@ -1,0 +1,48 @@
+"""Rate plus lambda times distortion, the field's loss."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tinify.errors import InputError
+from tinify.metrics import ms_ssim
+
+# The eight operating points of the field, q1 to q8; those of MSE also stand in the specs' presets.
+LAMBDAS = {
+    "mse": (0.0018, 0.0035, 0.0067, 0.0130, 0.0250, 0.0483, 0.0932, 0.1800),
+    "ms-ssim": (2.40, 4.58, 8.73, 16.64, 31.73, 60.50, 115.37, 220.00),
+}
+
+
+class RateDistortionLoss(nn.Module):
+    """``bpp + lmbda * 255**2 * MSE``, or ``bpp + lmbda * (1 - MS-SSIM)``.
+
+    ``forward(output, target)`` takes a model's output and the picture (batch, 3, height, width) in [0, 1], and returns a dict of scalars:
+    ``bpp_loss`` in bits per pixel of the target, ``mse_loss`` or ``ms_ssim_loss``, and their sum ``loss``; or just the one that
+    ``return_type`` names. Ballé et al., ICLR 2018, section 2.
+    """
+
+    def __init__(self, lmbda: float = 0.01, metric: str = "mse", return_type: str = "all") -> None:
+        super().__init__()
+        if metric not in LAMBDAS:
+            raise InputError(f"unknown metric {metric!r}: expected 'mse' or 'ms-ssim'")
+        self.lmbda = lmbda
+        self.metric = metric
+        self.return_type = return_type
+
+    def forward(self, output: dict[str, Any], target: Tensor) -> Any:
+        pixels = target.shape[0] * target.shape[2] * target.shape[3]
+        nats = [torch.log(likelihood).sum() for likelihood in output["likelihoods"].values()]
+        losses = {"bpp_loss": torch.stack(nats).sum() / (-math.log(2) * pixels)}
+        x_hat = output["x_hat"].float()
+        if self.metric == "mse":
+            losses["mse_loss"] = nn.functional.mse_loss(x_hat, target)
+            distortion = 255**2 * losses["mse_loss"]
+        else:
+            losses["ms_ssim_loss"] = distortion = 1 - ms_ssim(x_hat, target)
+        losses["loss"] = losses["bpp_loss"] + self.lmbda * distortion
+        return losses if self.return_type == "all" else losses[self.return_type]

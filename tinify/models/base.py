@@ -1,0 +1,48 @@
+"""What every compression model shares, whatever its architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from tinify.entropy_models import EntropyBottleneck, EntropyModel
+from tinify.latent_codecs.stream import Shape
+from tinify.spec import Architecture
+
+
+class CompressionModel(nn.Module):
+    """A model that compresses tensors to strings and back.
+
+    ``architecture`` is the checked spec that the model was built from, or None for one assembled by hand.
+    """
+
+    architecture: Architecture | None = None
+
+    def forward(self, x: Tensor) -> dict[str, Any]:
+        """Returns ``{"x_hat": Tensor, "likelihoods": {name: Tensor}}``."""
+        raise NotImplementedError
+
+    def compress(self, x: Tensor) -> dict[str, Any]:
+        """Returns ``{"strings": [[bytes, one for each batch item], ...], "shape": ...}``."""
+        raise NotImplementedError
+
+    def decompress(self, strings: Sequence[Sequence[bytes]], shape: Shape) -> dict[str, Any]:
+        """Returns ``{"x_hat": Tensor}``, clamped to [0, 1]."""
+        raise NotImplementedError
+
+    def entropy_models(self) -> Iterator[tuple[str, EntropyModel]]:
+        """Every entropy model with its path, in a fixed order."""
+        return ((name, part) for name, part in self.named_modules() if isinstance(part, EntropyModel))
+
+    def update(self, force: bool = False) -> bool:
+        """Builds coding tables where there are none, or all anew with ``force``; returns whether any was built.
+
+        Nobody has to call it: ``compress`` does what is needed.
+        """
+        return any([part.update(force) for _, part in self.entropy_models()])
+
+    def aux_loss(self) -> Tensor | int:
+        """The field's auxiliary loss, summed over the factorized priors; not needed by tinify's own training."""
+        return sum(part.loss() for _, part in self.entropy_models() if isinstance(part, EntropyBottleneck))

@@ -1,0 +1,123 @@
+"""Plain PyTorch definitions of the small operations that the layers and entropy models are made of.
+
+Papers' letters: ``x`` picture, ``y`` latent, ``z`` hyper-latent, ``*_hat`` what the decoder sees; axes are batch, channel, height, width.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tinify.errors import InputError
+
+
+def quantize_ste(x: Tensor) -> Tensor:
+    """``x`` rounded (half to even), with the gradient of the identity: the straight-through estimator.
+
+    Returns a tensor like ``x``. Bengio et al., Estimating or Propagating Gradients Through Stochastic Neurons, 2013.
+
+    >>> quantize_ste(torch.tensor([0.4, 1.6])).tolist()
+    [0.0, 2.0]
+    """
+    return (torch.round(x) - x).detach() + x
+
+
+class _LowerBound(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, bound: Tensor) -> Tensor:
+        ctx.save_for_backward(x, bound)
+        return torch.max(x, bound)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (grad,) = grads
+        x, bound = ctx.saved_tensors
+        return grad * ((x >= bound) | (grad < 0)), None
+
+
+class LowerBound(nn.Module):
+    """``max(x, bound)`` whose gradient also passes below the bound when a descent step would raise ``x``.
+
+    Without that exception a value that once fell below the bound would stay there for ever.
+    Ballé et al., Variational Image Compression with a Scale Hyperprior, ICLR 2018, appendix.
+
+    >>> LowerBound(0.5)(torch.tensor([0.0, 1.0])).tolist()
+    [0.5, 1.0]
+    """
+
+    bound: Tensor
+
+    def __init__(self, bound: float) -> None:
+        super().__init__()
+        self.register_buffer("bound", torch.tensor([float(bound)]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        bounded: Tensor = _LowerBound.apply(x, self.bound.to(x.dtype))
+        return bounded
+
+
+class NonNegativeParametrizer(nn.Module):
+    """Maps a free parameter ``p`` to ``max(p, b)**2 - pedestal``, which is at least ``minimum``.
+
+    ``init`` is the inverse: the stored parameter for a wanted value. The pedestal (``reparam_offset**2``) keeps gradients alive near zero.
+    Ballé et al., Density Modeling of Images using a Generalized Normalization Transformation, ICLR 2016, appendix.
+
+    >>> p = NonNegativeParametrizer()
+    >>> bool(torch.isclose(p(p.init(torch.tensor(0.1))), torch.tensor(0.1)))
+    True
+    """
+
+    pedestal: Tensor
+
+    def __init__(self, minimum: float = 0.0, reparam_offset: float = 2**-18) -> None:
+        super().__init__()
+        self.minimum = float(minimum)
+        self.reparam_offset = float(reparam_offset)
+        pedestal = self.reparam_offset**2
+        self.register_buffer("pedestal", torch.tensor([pedestal]))
+        self.lower_bound = LowerBound((self.minimum + pedestal) ** 0.5)
+
+    def init(self, x: Tensor) -> Tensor:
+        """The stored parameter whose value is ``x``."""
+        return torch.sqrt(torch.max(x + self.pedestal, self.pedestal)).reshape(x.shape)
+
+    def forward(self, x: Tensor) -> Tensor:
+        bounded: Tensor = self.lower_bound(x)
+        return bounded**2 - self.pedestal
+
+
+def gdn(x: Tensor, beta: Tensor, gamma: Tensor, *, inverse: bool = False) -> Tensor:
+    """Generalised divisive normalisation: ``x / sqrt(beta + gamma @ x**2)`` over channels, or its inverse's ``x * sqrt(...)``.
+
+    ``x`` is (batch, C, height, width), ``beta`` (C,), ``gamma`` (C, C) with a row for each output channel; returns a tensor like ``x``.
+    Ballé et al., Density Modeling of Images using a Generalized Normalization Transformation, ICLR 2016.
+    """
+    norm = F.conv2d(x * x, gamma[:, :, None, None], beta)
+    return x * torch.sqrt(norm) if inverse else x * torch.rsqrt(norm)
+
+
+Padding = tuple[int, int, int, int]
+
+
+def compute_padding(
+    in_h: int, in_w: int, *, out_h: int | None = None, out_w: int | None = None, min_div: int = 1
+) -> tuple[Padding, Padding]:
+    """Centred padding to a multiple of ``min_div`` (or to ``out_h`` x ``out_w``), and its undoing.
+
+    Returns two tuples (left, right, top, bottom) for ``torch.nn.functional.pad``; the second is the negative of the first.
+
+    >>> compute_padding(5, 8, min_div=4)
+    ((0, 0, 1, 2), (0, 0, -1, -2))
+    """
+    out_h = -(-in_h // min_div) * min_div if out_h is None else out_h
+    out_w = -(-in_w // min_div) * min_div if out_w is None else out_w
+    if out_h % min_div or out_w % min_div or out_h < in_h or out_w < in_w:
+        raise InputError(
+            f"cannot pad {in_h}x{in_w} to {out_h}x{out_w}: the target must be a multiple of {min_div} and no smaller"
+        )
+    top, left = (out_h - in_h) // 2, (out_w - in_w) // 2
+    pad = (left, out_w - in_w - left, top, out_h - in_h - top)
+    return pad, (-pad[0], -pad[1], -pad[2], -pad[3])

@@ -1,0 +1,120 @@
+"""The loop: crops, forward, loss, backward, clip, step; now and then validate and save."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from tinify.checkpoint import save_model
+from tinify.errors import TinifyError
+from tinify.losses import RateDistortionLoss
+from tinify.training.data import Crops
+from tinify.training.log import RunLog
+from tinify.training.state import TrainingState
+from tinify.training.validation import validate
+
+STATE, MODEL, LOG = "state.safetensors", "model.safetensors", "log.csv"
+
+
+class DivergedError(TinifyError):
+    """The loss or the gradient is no longer a number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """What one step reports; rates in bits per pixel, ``speed`` in crops a second."""
+
+    step: int
+    loss: float
+    bpp: float
+    psnr: float
+    norm: float
+    rate: float
+    speed: float
+
+
+def train(
+    state: TrainingState,
+    files: Sequence[Path],
+    out: Path,
+    *,
+    held_out: Sequence[Path] = (),
+    save_every: int = 1000,
+    validate_every: int = 1000,
+    report: Callable[[Step], None] = lambda step: None,
+    log: RunLog | None = None,
+) -> TrainingState:
+    """Runs ``state`` to its last step and returns it.
+
+    ``out`` receives ``state.safetensors`` (exact resume), ``model.safetensors`` (averaged weights with coding tables, ready to use) every
+    ``save_every`` steps and at the end, and ``log.csv``. An interrupt saves what was reached before it goes on up. Raises
+    :class:`DivergedError` when the loss is no longer a number, leaving the last checkpoint as it was.
+    """
+    config, model = state.config, state.model
+    device = next(model.parameters()).device
+    criterion = RateDistortionLoss(config.lmbda, config.metric)
+    crops = Crops(files, config.crop, config.batch)
+    following = crops.ahead(config.seed, range(state.step, config.steps))
+    log = log or RunLog(out / LOG, state.step)
+    model.train()
+    try:
+        while state.step < config.steps:
+            begun = time.perf_counter()
+            # Seeded by the step, the quantisation noise is the same whether or not the run was interrupted before it.
+            torch.manual_seed(config.seed * 1_000_003 + state.step)
+            done = _step(state, following().to(device, memory_format=torch.channels_last), criterion, begun)
+            report(done)
+            log.step(done)
+            if validate_every and held_out and (state.step % validate_every == 0 or state.step == config.steps):
+                state.history.append({"step": state.step, **validate(state.averaged_model(), held_out, config)})
+                log.validation(state.history[-1])
+            if state.step % save_every == 0 or state.step == config.steps:
+                save(state, out)
+    except KeyboardInterrupt:
+        save(state, out)
+        raise
+    finally:
+        log.close()
+    return state
+
+
+def save(state: TrainingState, out: Path) -> None:
+    """Writes both checkpoints; each is complete or untouched."""
+    state.save(out / STATE)
+    save_model(state.averaged_model(), out / MODEL, training={"step": state.step, **state.config.as_dict()})
+
+
+def _step(state: TrainingState, x: torch.Tensor, criterion: RateDistortionLoss, begun: float) -> Step:
+    config = state.config
+    for group in state.optimizer.param_groups:
+        group["lr"] = config.rate_at(state.step)
+    state.optimizer.zero_grad(set_to_none=True)
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+        output = state.model(x)
+    losses = criterion(output, x)
+    losses["loss"].backward()
+    norm = float(torch.nn.utils.clip_grad_norm_(state.trained.values(), config.clip))
+    loss = float(losses["loss"])
+    if not (torch.isfinite(torch.tensor([loss, norm])).all()):
+        raise DivergedError(
+            f"training diverged at step {state.step}: loss {loss}, gradient norm {norm}; "
+            "go on from the last checkpoint with --resume after lowering --lr, or use --precision float32"
+        )
+    state.optimizer.step()
+    state.averaging()
+    state.step += 1
+    with torch.no_grad():
+        error = float(torch.nn.functional.mse_loss(output["x_hat"].float(), x))
+    return Step(
+        step=state.step,
+        loss=loss,
+        bpp=float(losses["bpp_loss"]),
+        psnr=-10 * torch.log10(torch.tensor(error)).item(),
+        norm=norm,
+        rate=config.rate_at(state.step - 1),
+        speed=len(x) / (time.perf_counter() - begun),
+    )

@@ -1,0 +1,36 @@
+"""Whole held-out pictures through a model: estimated rate and 8-bit distortion."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch.nn import functional as F
+
+from tinify.metrics import psnr
+from tinify.models import CompressionModel
+from tinify.ops import compute_padding
+from tinify.training.config import TrainingConfig
+from tinify.training.data import read_rgb
+
+
+@torch.no_grad()
+def validate(model: CompressionModel, files: Sequence[Path], config: TrainingConfig) -> dict[str, float]:
+    """Means over the pictures: ``bpp`` (estimated), ``psnr`` of the 8-bit output in decibels, and the MSE ``loss`` at the run's lambda."""
+    assert model.architecture is not None
+    device = next(model.parameters()).device
+    rates, distances, losses = [], [], []
+    for path in files:
+        x = torch.from_numpy(read_rgb(path).copy()).permute(2, 0, 1)[None].to(device).float() / 255
+        height, width = x.shape[2:]
+        pad, unpad = compute_padding(height, width, min_div=model.architecture.stride)
+        padded = F.pad(x, pad, mode="replicate").contiguous(memory_format=torch.channels_last)
+        output = model.eval()(padded)
+        bits = sum(float(torch.log2(likelihood).sum()) for likelihood in output["likelihoods"].values())
+        x_hat = torch.round(F.pad(output["x_hat"], unpad).clamp(0, 1) * 255) / 255
+        rates.append(-bits / (height * width))
+        distances.append(psnr(x_hat, x))
+        losses.append(rates[-1] + config.lmbda * 255**2 * float(torch.mean((x_hat - x) ** 2)))
+    return {name: math.fsum(v) / len(files) for name, v in (("bpp", rates), ("psnr", distances), ("loss", losses))}

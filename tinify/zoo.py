@@ -1,0 +1,102 @@
+"""Models by name: the weights that installed packages carry, and the calls for those who just want a codec."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from tinify import container, images
+from tinify.checkpoint import load_checkpoint
+from tinify.codec import Codec
+from tinify.errors import InputError, UnknownNameError, WrongModelError
+from tinify.images import Picture
+from tinify.models import CompressionModel
+from tinify.registry import get_registry
+
+DEFAULT = "tinify-photo"
+
+
+def available_weights() -> dict[str, Path]:
+    """The weights that installed packages carry: name (spec and preset, ``tinify-photo-q4``) to file."""
+    return get_registry().weight_files()
+
+
+def find_weights(name: str = DEFAULT, quality: int | None = None) -> Path:
+    """The file of a model's weights: a path, a name with its quality, or a name whose qualities are searched.
+
+    Without ``quality`` a bare name means its only, or its middle, quality. Raises :class:`UnknownNameError`.
+    """
+    if name.endswith(".safetensors") or Path(name).is_file():
+        if quality is not None:
+            raise InputError(f"{name} is a file, which has one quality: leave --quality out")
+        return Path(name)
+    known = available_weights()
+    if quality is None and name in known:
+        return known[name]
+    qualities = sorted(int(k.rpartition("-q")[2]) for k in known if k.rpartition("-q")[0] == name)
+    if not qualities:
+        raise UnknownNameError.among("weights", name, known)
+    if quality is None:
+        quality = qualities[len(qualities) // 2]
+    if quality not in qualities:
+        offered = ", ".join(map(str, qualities))
+        raise UnknownNameError(f"{name} has no weights for quality {quality}; there are: {offered}")
+    return known[f"{name}-q{quality}"]
+
+
+def load_model(name: str | Path = DEFAULT, *, quality: int | None = None, device: str = "cpu") -> CompressionModel:
+    """A trained model in evaluation mode, by name or by the path of a checkpoint.
+
+    >>> load_model("tinify-photo").architecture.name
+    'tinify-photo'
+    """
+    return load_checkpoint(find_weights(str(name), quality), device)
+
+
+@lru_cache(maxsize=4)
+def load_codec(name: str = DEFAULT, quality: int | None = None) -> Codec:
+    """A ready codec, by the name or path of its weights; the last few are kept."""
+    return Codec(load_model(name, quality=quality))
+
+
+def codec_for(header: container.Header, model: str | None = None) -> Codec:
+    """The codec that a file needs: the one named in its header, or in ``model``."""
+    if model is None and header.model_name not in available_weights():
+        raise WrongModelError(
+            f"this file was coded by model {header.model_name!r} ({header.model_digest.hex()[:12]}), which is not among the "
+            f"installed weights ({', '.join(sorted(available_weights())) or 'none'}): give its weights with --model FILE"
+        )
+    return load_codec(model or header.model_name)
+
+
+def compress(
+    image: Image.Image | NDArray[Any] | Picture, model: str = DEFAULT, *, quality: int | None = None
+) -> bytes:
+    """A picture as `.tfy` bytes: a Pillow image, or an array (height, width[, 1 to 4]) of uint8, uint16 or floats in [0, 1].
+
+    >>> import numpy as np
+    >>> decompress(compress(np.zeros((8, 12, 3), np.uint8))).size
+    (12, 8)
+    """
+    return load_codec(model, quality).compress(_picture(image))
+
+
+def decompress(data: bytes, model: str | None = None) -> Image.Image:
+    """The Pillow image in `.tfy` bytes; ``model`` is needed only for weights that no installed package carries."""
+    packed = container.read(data)
+    return images.to_pil(codec_for(packed.header, model).decode(packed))
+
+
+def _picture(image: Image.Image | NDArray[Any] | Picture) -> Picture:
+    if isinstance(image, Picture):
+        return image
+    if isinstance(image, Image.Image):
+        return images.from_pil(image)
+    if isinstance(image, np.ndarray):
+        return images.from_array(image)
+    raise InputError(f"expected a Pillow image or a numpy array, got {type(image).__name__}; read files with PIL.Image.open")
