@@ -1,0 +1,11 @@
+"""The common vocabulary: the parts that published architectures are made of, declared without torch."""
+
+from __future__ import annotations
+
+from tinify.plugin import hookimpl
+from tinify_plugins.vocabulary import entropy_models, latent_codecs, layers, models
+
+
+@hookimpl
+def tinify_components() -> list[type]:
+    return [*layers.LAYERS, *entropy_models.ENTROPY_MODELS, *latent_codecs.LATENT_CODECS, *models.MODELS]

@@ -1,0 +1,31 @@
+"""Declarations of the entropy models."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from tinify.plugin import Range, component
+
+TailMass = Annotated[float, Range(1e-15, 0.1)]
+Positive = Annotated[float, Range(1e-6, 1e6)]
+
+
+@component("entropy_model", "entropy_bottleneck", target="tinify.entropy_models:EntropyBottleneck")
+class EntropyBottleneck:
+    """Fully factorized prior: one learned density for each channel (Ballé et al. 2018)."""
+
+    tail_mass: TailMass = 1e-9
+    init_scale: Positive = 10.0
+
+
+@component("entropy_model", "gaussian_conditional", target="tinify.entropy_models:gaussian_conditional")
+class GaussianConditional:
+    """Gaussian whose scale, and perhaps mean, is predicted for each element (Ballé et al. 2018)."""
+
+    scale_min: Positive = 0.11
+    scale_max: Positive = 256.0
+    levels: Annotated[int, Range(2, 4096)] = 64
+    tail_mass: TailMass = 1e-9
+
+
+ENTROPY_MODELS = (EntropyBottleneck, GaussianConditional)

@@ -1,0 +1,83 @@
+"""Declarations of the latent codecs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from tinify.plugin import ShapeError, Sig, Slot, component
+
+Slots = Callable[..., Sig]
+
+
+@component(
+    "latent_codec",
+    "entropy_bottleneck",
+    target="tinify.latent_codecs:EntropyBottleneckLatentCodec",
+    slots={"entropy_bottleneck": Slot("entropy_model", default="entropy_bottleneck")},
+)
+class EntropyBottleneckCodec:
+    """Codes a latent by a factorized prior, with no side information."""
+
+    def shape(self, slots: Slots, y: Sig, side: Sig | None = None) -> Sig:
+        return slots("entropy_bottleneck", y)
+
+
+@component(
+    "latent_codec",
+    "gaussian_conditional",
+    target="tinify.latent_codecs:GaussianConditionalLatentCodec",
+    slots={"gaussian_conditional": Slot("entropy_model", default="gaussian_conditional")},
+)
+class GaussianConditionalCodec:
+    """Codes a latent by Gaussians that the side information describes."""
+
+    quantizer: Literal["noise", "ste"] = "noise"
+    chunks: list[Literal["scales", "means"]] = ["scales", "means"]  # noqa: RUF012 - the decorator freezes it
+    scale_link: Literal["identity", "softplus"] = "identity"
+
+    def shape(self, slots: Slots, y: Sig, side: Sig | None = None) -> Sig:
+        if sorted(self.chunks) not in (["scales"], ["means", "scales"]):
+            raise ShapeError(f"chunks are [scales], or scales and means in either order; got {list(self.chunks)}")
+        need = y.with_channels(len(self.chunks) * y.channels)
+        if side != need:
+            got = f"the side information is {side}" if side else "there is no side information"
+            raise ShapeError(f"{' and '.join(self.chunks)} of {y} take side information of {need}; {got}")
+        return slots("gaussian_conditional", y)
+
+
+@component(
+    "latent_codec",
+    "hyper",
+    target="tinify.latent_codecs:HyperLatentCodec",
+    slots={
+        "entropy_bottleneck": Slot("entropy_model", default="entropy_bottleneck"),
+        "h_a": Slot("transform"),
+        "h_s": Slot("transform"),
+    },
+)
+class Hyper:
+    """Codes the hyper-latent z = h_a(y) and gives h_s(z), the parameters of y's density."""
+
+    quantizer: Literal["noise", "ste"] = "noise"
+    magnitude: bool = False
+
+    def shape(self, slots: Slots, y: Sig, side: Sig | None = None) -> Sig:
+        z = slots("h_a", y)
+        return slots("h_s", slots("entropy_bottleneck", z))
+
+
+@component(
+    "latent_codec",
+    "hyperprior",
+    target="tinify.latent_codecs:HyperpriorLatentCodec",
+    slots={"hyper": Slot("latent_codec"), "y": Slot("latent_codec")},
+)
+class Hyperprior:
+    """Codes side information first, then the latent under it."""
+
+    def shape(self, slots: Slots, y: Sig, side: Sig | None = None) -> Sig:
+        return slots("y", y, slots("hyper", y))
+
+
+LATENT_CODECS = (EntropyBottleneckCodec, GaussianConditionalCodec, Hyper, Hyperprior)

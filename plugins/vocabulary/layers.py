@@ -1,0 +1,128 @@
+"""Declarations of the layers."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Annotated
+
+from tinify.plugin import Range, ShapeError, Sig, component
+
+Channels = Annotated[int, Range(1, 16384)]
+Kernel = Annotated[int, Range(1, 31)]
+Factor = Annotated[int, Range(1, 16)]
+
+
+def _odd(kernel: int) -> None:
+    if kernel % 2 == 0:
+        raise ShapeError(f"the kernel must be odd, to keep the picture in its place; got {kernel}")
+
+
+@component("layer", "conv", target="tinify.layers:conv")
+class Conv:
+    """A convolution, padded so that height and width are divided by the stride."""
+
+    out: Channels
+    kernel: Kernel = 5
+    stride: Factor = 2
+
+    def shape(self, x: Sig) -> Sig:
+        _odd(self.kernel)
+        return Sig(self.out, x.stride * self.stride)
+
+
+@component("layer", "deconv", target="tinify.layers:deconv")
+class Deconv:
+    """A transposed convolution; height and width are multiplied by the stride."""
+
+    out: Channels
+    kernel: Kernel = 5
+    stride: Factor = 2
+
+    def shape(self, x: Sig) -> Sig:
+        _odd(self.kernel)
+        return Sig(self.out, x.stride / self.stride)
+
+
+class Pointwise:
+    """A layer that keeps the shape."""
+
+    def shape(self, x: Sig) -> Sig:
+        return x
+
+
+@component("layer", "gdn", target="tinify.layers:GDN")
+class Gdn(Pointwise):
+    """Generalised divisive normalisation (Ballé et al. 2016); its inverse multiplies."""
+
+    inverse: bool = False
+
+
+@component("layer", "relu", target="tinify.layers:relu")
+class Relu(Pointwise):
+    """Rectified linear unit."""
+
+
+@component("layer", "leaky_relu", target="tinify.layers:leaky_relu")
+class LeakyRelu(Pointwise):
+    """Rectified linear unit with a slope below zero."""
+
+    slope: float = 0.01
+
+
+@component("layer", "abs", target="tinify.layers:Abs")
+class Abs(Pointwise):
+    """Absolute value."""
+
+
+@component("layer", "scale", target="tinify.layers:Scale")
+class Scale(Pointwise):
+    """Multiplication by a constant."""
+
+    factor: float
+
+
+@component("layer", "offset", target="tinify.layers:Offset")
+class Offset(Pointwise):
+    """Addition of a constant."""
+
+    value: float
+
+
+@component("layer", "depthwise_block", target="tinify.layers:DepthwiseBlock")
+class DepthwiseBlock(Pointwise):
+    """Residual block of depthwise and 1x1 convolutions."""
+
+    kernel: Kernel = 3
+    expansion: Factor = 2
+
+    def shape(self, x: Sig) -> Sig:
+        _odd(self.kernel)
+        return x
+
+
+@component("layer", "pixel_shuffle", target="tinify.layers:pixel_shuffle")
+class PixelShuffle:
+    """Moves channels into space: height and width are multiplied by the factor."""
+
+    factor: Factor = 2
+
+    def shape(self, x: Sig) -> Sig:
+        square = self.factor**2
+        if x.channels % square:
+            raise ShapeError(f"pixel_shuffle by {self.factor} needs a multiple of {square} channels, got {x}")
+        return Sig(x.channels // square, x.stride / self.factor)
+
+
+@component("layer", "pixel_unshuffle", target="tinify.layers:pixel_unshuffle")
+class PixelUnshuffle:
+    """Moves space into channels: height and width are divided by the factor."""
+
+    factor: Factor = 2
+
+    def shape(self, x: Sig) -> Sig:
+        return Sig(x.channels * self.factor**2, x.stride * Fraction(self.factor))
+
+
+LAYERS = (
+    Conv, Deconv, Gdn, Relu, LeakyRelu, Abs, Scale, Offset, DepthwiseBlock, PixelShuffle, PixelUnshuffle
+)  # fmt: skip

@@ -1,0 +1,92 @@
+"""Everything that is wrong with a spec, each with its place, reported at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NoReturn
+
+from tinify.errors import SpecError
+
+MAX_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Location:
+    """A place in a text; line and column count from 1."""
+
+    file: str
+    line: int = 1
+    column: int = 1
+
+    def moved(self, columns: int) -> Location:
+        return Location(self.file, self.line, self.column + columns)
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True)
+class Diagnostic:
+    """One error. The first letter of ``code`` is its family.
+
+    S reading, V version and presets, E extends, N form of a node, R registry, P parameters, T types, X expressions, C shapes.
+    """
+
+    code: str
+    file: str
+    line: int
+    column: int
+    message: str
+    hint: str = ""
+
+    def render(self, source: str | None = None) -> str:
+        """The error as text, with the line that it is about when the ``source`` is known."""
+        lines = [f"{self.file}:{self.line}:{self.column}: error[{self.code}]: {self.message}"]
+        text = (source or "").splitlines()
+        if self.line <= len(text) and text[self.line - 1].strip():
+            number = str(self.line)
+            lines += [f"  {number} | {text[self.line - 1]}", f"  {' ' * len(number)} | {' ' * (self.column - 1)}^"]
+        return "\n".join(lines + [f"  = hint: {self.hint}"] * bool(self.hint))
+
+
+class DiagnosedSpecError(SpecError):
+    """A :class:`~tinify.errors.SpecError` with every :class:`Diagnostic` in ``diagnostics``."""
+
+    def __init__(self, diagnostics: tuple[Diagnostic, ...], sources: Mapping[str, str]) -> None:
+        super().__init__(diagnostics, sources)
+        self.diagnostics, self.sources = diagnostics, sources
+
+    def __str__(self) -> str:
+        shown = [found.render(self.sources.get(found.file)) for found in self.diagnostics[:MAX_SHOWN]]
+        more = len(self.diagnostics) - len(shown)
+        return "\n".join(shown + [f"... and {more} more errors"] * (more > 0))
+
+
+class Diagnostics:
+    """Collects errors, each once, and the ``sources`` (file name to text) that they point into."""
+
+    def __init__(self, sources: Mapping[str, str] | None = None) -> None:
+        self.sources = dict(sources or {})
+        self._found: dict[Diagnostic, None] = {}
+
+    def error(self, code: str, where: Location, message: str, hint: str = "") -> None:
+        self._found[Diagnostic(code, where.file, where.line, where.column, message, hint)] = None
+
+    def fatal(self, code: str, where: Location, message: str, hint: str = "") -> NoReturn:
+        """Adds an error after which nothing else makes sense, and raises them all."""
+        self.error(code, where, message, hint)
+        raise DiagnosedSpecError(tuple(self._found), self.sources)
+
+    def check(self) -> None:
+        """Raises :class:`DiagnosedSpecError` if there are errors."""
+        if self._found:
+            raise DiagnosedSpecError(tuple(self._found), self.sources)
+
+    @property
+    def found(self) -> tuple[Diagnostic, ...]:
+        return tuple(self._found)
+
+    def extend(self, other: Diagnostics) -> None:
+        self.sources |= other.sources
+        self._found |= other._found

@@ -1,0 +1,102 @@
+"""``extends``: a spec over its parent. Mappings merge key by key; lists, and blocks of another ``type``, replace."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tinify.errors import UnknownNameError
+from tinify.registry import Registry
+from tinify.spec.diagnostics import Diagnostics, Location
+from tinify.spec.parameters import suggest
+from tinify.spec.reader import MAX_BYTES, Node, read
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
+MAX_CHAIN = 8
+
+
+@dataclass(frozen=True)
+class Source:
+    """The text of a spec: its label in errors, and the folder where ``./sibling.yaml`` is looked for, if it has one."""
+
+    label: str
+    text: str
+    folder: Any = None
+
+
+def open_file(file: Traversable, label: str) -> Source:
+    """Reads a spec's file; :class:`~tinify.errors.SpecError` if it cannot be read as UTF-8."""
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(MAX_BYTES + 4)
+        return Source(label, data.decode("utf-8-sig"), getattr(file, "parent", None))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        Diagnostics().fatal("S009", Location(label), f"cannot read the spec: {reason}")
+
+
+def open_name(name: str, registry: Registry) -> Source:
+    """Reads a registered spec; :class:`~tinify.errors.UnknownNameError` if there is none of that name."""
+    files = registry.spec_files()
+    if name not in files:
+        reason = registry.missing(name)
+        if reason:
+            raise UnknownNameError(f"unknown spec {name!r}: {reason}")
+        raise UnknownNameError.among("spec", name, files)
+    return open_file(files[name], str(files[name]))
+
+
+def load(source: Source, registry: Registry, chain: tuple[str, ...] = ()) -> tuple[Node, dict[str, str]]:
+    """The root of a spec merged over its parents, and the text of each of them by label."""
+    root = read(source.text, source.label)
+    sources = {source.label: source.text}
+    parent = root.mapping.get("extends")
+    if parent is None:
+        return root, sources
+    chain = (*chain, source.label)
+    base = _parent(parent, source, registry, sources)
+    if base.label in chain:
+        Diagnostics(sources).fatal(
+            "E002", parent.location, f"specs extend each other: {' -> '.join([*chain, base.label])}"
+        )
+    if len(chain) > MAX_CHAIN:
+        Diagnostics(sources).fatal("E003", parent.location, f"specs extend each other more than {MAX_CHAIN} deep")
+    base_root, base_sources = load(base, registry, chain)
+    return merge(base_root, root), base_sources | sources
+
+
+def _parent(node: Node, source: Source, registry: Registry, sources: dict[str, str]) -> Source:
+    name = node.value
+    diagnostics = Diagnostics(sources)
+    form = "extends takes a registered name, or ./NAME.yaml in the same folder"
+    if not isinstance(name, str):
+        diagnostics.fatal("E001", node.location, f"{form}; got {node.plain()!r}")
+    if not name.startswith("./"):
+        if name not in registry.spec_files():
+            hint = registry.missing(name) or suggest(name, registry.spec_files())
+            diagnostics.fatal("E001", node.location, f"unknown spec {name!r}", hint)
+        return open_name(name, registry)
+    sibling = name.removeprefix("./")
+    if "/" in sibling or "\\" in sibling or not sibling.endswith(".yaml"):
+        diagnostics.fatal("E001", node.location, f"{form}; got {name!r}")
+    file = source.folder and source.folder / sibling
+    if not file or not file.is_file():
+        where = f"there is no such file in {source.folder}" if file else "a spec given as text has no folder"
+        diagnostics.fatal("E001", node.location, f"cannot extend {name!r}: {where}")
+    return open_file(file, str(file))
+
+
+def merge(base: Node, top: Node) -> Node:
+    """``top`` over ``base``; every node keeps its own place."""
+    if not isinstance(base.value, dict) or not isinstance(top.value, dict):
+        return top
+    kind = top.value.get("type")
+    if kind is not None and ("type" not in base.value or base.value["type"].value != kind.value):
+        return top
+    merged = {
+        **base.value,
+        **{key: merge(base.value[key], node) if key in base.value else node for key, node in top.value.items()},
+    }
+    return Node(merged, top.location, {**base.keys, **top.keys})
