@@ -34,7 +34,7 @@ LANES_LOW = 1 << 32
 
 
 def kernel(*signature: Any) -> Callable[[F], F]:
-    """Compiles for that signature (for none: when first called), and keeps the result on disk if that can be written."""
+    """Compiles for that signature (for none: when first called), and keeps the result on disk if it can be written."""
 
     def compiled(function: F) -> F:
         try:
@@ -57,14 +57,16 @@ _ROWS = _array(nb.int32, axes=2, readonly=True)
 @kernel()
 def _push(x: int, start: int, width: int) -> int:
     # A float64 quotient is exact: x < width * 2^32, so its error stays below 1 / width.
-    return x + wide(np.float64(x) / np.float64(width)) * (65536 - width) + start
+    quotient: int = wide(np.float64(x) / np.float64(width))
+    return x + quotient * (65536 - width) + start
 
 
 @kernel()
 def _bin(slot: int, row: int, cdf: Int32s, buckets: Int32s) -> int:
     # The position in cdf of the last entry that is not above the slot.
     at = row * (BUCKETS + 1) + (slot >> 8)
-    low, high = wide(buckets[at]), wide(buckets[at + 1])
+    low: int = wide(buckets[at])
+    high: int = wide(buckets[at + 1])
     while low < high:
         middle = (low + high + 1) >> 1
         if cdf[middle] <= slot:
