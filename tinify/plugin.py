@@ -22,12 +22,13 @@ from __future__ import annotations
 import importlib
 import numbers
 import re
+import sys
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pluggy
 
@@ -46,7 +47,7 @@ TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)
 REQUIRED: Any = type("Required", (), {"__repr__": lambda _: "REQUIRED"})()
 
 _NOUNS = {int: "an integer", float: "a number", bool: "true or false", str: "a string"}
-_Class = TypeVar("_Class", bound=type)
+_Class = TypeVar("_Class", bound=type[Any])
 
 
 class Hooks:
@@ -110,7 +111,7 @@ class Range:
 class MultipleOf:
     """A number that divides the value."""
 
-    step: int
+    step: float
 
     def allows(self, value: float) -> bool:
         return value % self.step == 0
@@ -165,14 +166,15 @@ class Parameter:
         return [self._scalar(item) for item in value]
 
     def _scalar(self, value: Any) -> Any:
-        abstract = {int: numbers.Integral, float: numbers.Real}.get(self.type, self.type)
-        if not isinstance(value, abstract) or (self.type in (int, float) and isinstance(value, bool)):
+        abstract: Any = {int: numbers.Integral, float: numbers.Real}.get(self.type, self.type)
+        numeric = self.type in (int, float)
+        if not isinstance(value, abstract) or (numeric and isinstance(value, bool)):
             raise ValueError(f"expected {_NOUNS[self.type]}, got {value!r}")
-        value = self.type(value)
+        if numeric and not abs(value) <= (2**53 if self.type is int else sys.float_info.max):
+            raise ValueError(f"expected {_NOUNS[self.type]} of a usual size, got {value!r}")
+        value = typing.cast(Any, self.type)(value)
         if self.choices and value not in self.choices:
             raise ValueError(f"expected {self}, got {value!r}")
-        if self.type is float and not abs(value) < float("inf"):
-            raise ValueError(f"expected a finite number, got {value!r}")
         for limit in self.limits:
             if not limit.allows(value):
                 raise ValueError(f"expected {_NOUNS[self.type]}, {limit}; got {value!r}")
@@ -229,7 +231,6 @@ def _same(self: object, *inputs: Sig) -> Sig:
     return inputs[0] if inputs else Sig(1)
 
 
-@dataclass_transform(frozen_default=True, kw_only_default=True)
 def component(
     kind: str,
     name: str,
@@ -241,12 +242,13 @@ def component(
 ) -> Callable[[_Class], _Class]:
     """Turns a class with annotated fields into a frozen dataclass that declares a component; registers nothing.
 
-    Fields are ``int``, ``float``, ``bool``, ``str``, ``Literal["a", "b"]``, ``list[int]``, ``list[float]``, ``list[str]``, any of these
+    Fields are ``int``, ``float``, ``bool``, ``str``, ``Literal["a", "b"]``, ``list`` of one of these, any of them
     ``| None``, and ``Annotated`` with :class:`Range` or :class:`MultipleOf`. The method ``shape`` is the shape rule:
 
     * ``shape(self, x: Sig) -> Sig`` for a layer, transform or entropy model without slots;
-    * ``shape(self, slots, *inputs)`` for those with slots, for latent codecs (``y``, ``side=None``) and for models (``x``), where
-      ``slots(name, *inputs) -> Sig`` is what the child in that slot makes of those inputs. Every slot is asked for once.
+    * ``shape(self, slots, *inputs)`` for those with slots, for latent codecs (``y``, ``side=None``) and for models
+      (``x``), where ``slots(name, *inputs) -> Sig`` is what the child in that slot makes of those inputs; ask for each
+      slot once.
 
     Raises :class:`~tinify.errors.PluginError` for a declaration that breaks these rules.
 
@@ -276,12 +278,16 @@ def component(
         if not hasattr(cls, "shape"):
             if kind not in ("entropy_model", "coder", "loss"):
                 raise PluginError(f"{kind} {name!r} needs a shape rule: def shape(self, ...) -> Sig")
-            cls.shape = _same  # type: ignore[attr-defined]
-        declaration = dataclass(frozen=True, kw_only=True)(cls)
+            cls.shape = _same
+        declaration: Any = dataclass(frozen=True, kw_only=True)(cls)
+        if {part.name for part in fields(declaration)} != params.keys():
+            raise PluginError(
+                f"{kind} {name!r} is declared wrongly: the fields of a base class count only if it is a component"
+            )
         summary = (cls.__dict__.get("__doc__") or "").strip().partition("\n")[0]
         found = replace(found, declaration=declaration, params=types.MappingProxyType(params), summary=summary)
-        declaration.__component__ = found  # type: ignore[attr-defined]
-        return declaration
+        declaration.__component__ = found
+        return cls
 
     return declare
 

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -51,9 +52,9 @@ class Plugin:
 class Registry:
     """Every component and spec of the enabled plugins.
 
-    ``entry_points`` and ``disabled`` are for tests: by default the installed entry points of group ``tinify.plugins``, and the namespaces
-    or distributions that the environment variable ``TINIFY_DISABLE_PLUGINS`` lists. A plugin that fails is marked
-    ``broken`` in :attr:`plugins` and contributes nothing; the others are not touched by it.
+    ``entry_points`` and ``disabled`` are for tests: by default the installed entry points of group ``tinify.plugins``,
+    and the namespaces or distributions that the environment variable ``TINIFY_DISABLE_PLUGINS`` lists. A plugin that
+    fails is marked ``broken`` in :attr:`plugins` and contributes nothing; the others are not touched by it.
 
     >>> str(Registry().component("layer", "conv").params["kernel"])
     'int, at least 1 and at most 31'
@@ -65,8 +66,7 @@ class Registry:
         self._plugins: list[Plugin] = []
         self._components: dict[tuple[str, str], Component] = {}
         self._specs: dict[str, Traversable] = {}
-        self._manager = pluggy.PluginManager("tinify")
-        self._manager.add_hookspecs(Hooks)
+        self._weights: dict[str, Path] = {}
         if disabled is None:
             disabled = os.environ.get("TINIFY_DISABLE_PLUGINS", "").split(",")
         self._disabled = {_normal(name.strip()) for name in disabled if name.strip()}
@@ -80,10 +80,7 @@ class Registry:
         """The component of that kind and name; :class:`~tinify.errors.UnknownNameError` says what there is."""
         found = self.find((kind,), name)
         if found is None:
-            reason = self.reason((kind,), name)
-            if not reason:
-                raise UnknownNameError.among(kind, name, self._names((kind,)))
-            raise UnknownNameError(f"unknown {kind} {name!r}: {reason}")
+            raise UnknownNameError(f"unknown {kind} {name!r}: {self.hint((kind,), name)}")
         return found
 
     def components(self, kind: str | None = None) -> list[Component]:
@@ -98,25 +95,26 @@ class Registry:
         """The YAML file of every registered spec, by name."""
         return dict(self._specs)
 
+    def weight_files(self) -> dict[str, Path]:
+        """Every safetensors file that lies beside the specs, by name (``SPEC`` or ``SPEC-PRESET``)."""
+        return dict(self._weights)
+
     def find(self, kinds: Iterable[str], name: str) -> Component | None:
         """The component of that name in the first of those kinds that has it."""
         return next((self._components[kind, name] for kind in kinds if (kind, name) in self._components), None)
 
     def hint(self, kinds: tuple[str, ...], name: str) -> str:
         """What may help somebody who wrote a name that no component of those kinds has."""
-        names = self._names(kinds)
-        near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-        return self.reason(kinds, name) or (f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names)}")
-
-    def reason(self, kinds: tuple[str, ...], name: str) -> str:
-        """Why a name is unknown, when that is another reason than its spelling: "" if none is."""
         other = [kind for kind in KINDS if (kind, name) in self._components and kind not in kinds]
         if other:
-            return f"{name!r} is a {other[0]}, a {kinds[0]} is wanted here"
-        return self.missing(name)
+            return f"{name!r} is of kind {other[0]}; {' or '.join(kinds)} is wanted here"
+        names = sorted(known for kind, known in self._components if kind in kinds)
+        found = [f"did you mean {near!r}?" for near in difflib.get_close_matches(name, names, n=1, cutoff=0.6)]
+        found += [self.missing(name)]
+        return " ".join(filter(None, found)) or (f"there are: {', '.join(names)}" if names else "there are none")
 
     def missing(self, name: str) -> str:
-        """Why the plugin that would have ``name`` gives nothing: "" if there is no such plugin."""
+        """Why the plugin that would have ``name`` gives nothing: "" if that is not the reason."""
         namespace, slash, _ = name.partition("/")
         for plugin in self._plugins:
             if plugin.status != "ok" and (plugin.namespace == namespace if slash else plugin.at_home):
@@ -128,16 +126,13 @@ class Registry:
     def register(self, plugin: Any, namespace: str = "local") -> None:
         """Adds a plugin by hand: a module or object with hooks, or one declaration. For notebooks and tests.
 
-        Its names must start with ``namespace/``. Raises :class:`~tinify.errors.PluginError` and adds nothing if it is broken.
+        Its names must start with ``namespace/``. What is wrong with it is raised, and then nothing is added.
         """
         if any(known.namespace == namespace for known in self._plugins):
             raise PluginError(f"namespace {namespace!r} is taken: pass another, and name the components after it")
         record = Plugin(namespace, getattr(plugin, "__name__", type(plugin).__name__), "in this process")
         self._add(record, plugin)
         self._plugins.append(record)
-
-    def _names(self, kinds: Iterable[str]) -> list[str]:
-        return sorted(name for kind, name in self._components if kind in kinds)
 
     def _discover(self, entry_points: Iterable[metadata.EntryPoint]) -> None:
         claims: dict[str, dict[str, tuple[Plugin, metadata.EntryPoint]]] = {}
@@ -170,60 +165,67 @@ class Registry:
         return plugin
 
     def _add(self, plugin: Plugin, source: Any) -> None:
+        """Adds all that a plugin offers, or raises and adds nothing."""
         if not _NAMESPACE.fullmatch(plugin.namespace):
             raise PluginError(f"namespace {plugin.namespace!r} is not of the form lower_case")
-        if hasattr(source, "__component__"):
-            declarations, folders = [source], []
-        else:
-            declarations, folders = self._call_hooks(plugin.namespace, source)
-        components: dict[tuple[str, str], Component] = {}
-        for declaration in declarations:
-            part = getattr(declaration, "__component__", None)
-            if not isinstance(part, Component):
-                raise PluginError(
-                    f"tinify_components returned {declaration!r}: expected classes decorated by @component"
-                )
-            self._check_name(plugin, part.kind, part.name)
-            if (part.kind, part.name) in self._components.keys() | components.keys():
-                raise PluginError(f"{part.kind} {part.name!r} is declared twice")
-            components[part.kind, part.name] = replace(part, provider=str(plugin))
-        specs = self._spec_files(plugin, folders)
+        declared = isinstance(getattr(source, "__component__", None), Component)
+        declarations, folders = ([source], []) if declared else _call_hooks(source)
+        components = self._declared(plugin, declarations)
+        specs, weights = self._files(plugin, folders)
         self._components |= components
         self._specs |= specs
+        self._weights |= weights
 
-    def _call_hooks(self, name: str, source: Any) -> tuple[list[Any], list[Any]]:
-        """The results of one plugin's hooks, called apart from every other plugin's."""
-        for hook in _HOOKS:
-            if hasattr(source, hook) and not hasattr(getattr(source, hook), "tinify_impl"):
-                raise PluginError(f"{hook} has no @hookimpl before it, so it would never be called")
-        self._manager.register(source, name=name)
-        try:
-            self._manager.check_pending()
-            others = [plugin for plugin in self._manager.get_plugins() if plugin is not source]
-            calls = [self._manager.subset_hook_caller(hook, others)() for hook in _HOOKS]
-        except BaseException:
-            self._manager.unregister(name=name)
-            raise
-        components, folders = ([item for result in results for item in result] for results in calls)
-        return components, folders
+    def _declared(self, plugin: Plugin, declarations: list[Any]) -> dict[tuple[str, str], Component]:
+        found: dict[tuple[str, str], Component] = {}
+        for declaration in declarations:
+            part = getattr(declaration, "__component__", None)
+            if not isinstance(part, Component) or part.declaration is not declaration:
+                raise PluginError(f"tinify_components gave {declaration!r}: expected classes decorated by @component")
+            self._check_name(plugin, part.kind, part.name)
+            if (part.kind, part.name) in self._components.keys() | found.keys():
+                raise PluginError(f"{part.kind} {part.name!r} is declared twice")
+            found[part.kind, part.name] = replace(part, provider=str(plugin))
+        return found
 
-    def _spec_files(self, plugin: Plugin, folders: Iterable[Any]) -> dict[str, Traversable]:
-        found: dict[str, Traversable] = {}
+    def _files(self, plugin: Plugin, folders: list[Any]) -> tuple[dict[str, Traversable], dict[str, Path]]:
+        specs: dict[str, Traversable] = {}
+        weights: dict[str, Path] = {}
         for folder in folders:
             for file in sorted(folder.iterdir(), key=lambda file: str(file.name)):
-                if file.name.endswith(".yaml"):
-                    stem = file.name.removesuffix(".yaml")
-                    name = stem if plugin.at_home else f"{plugin.namespace}/{stem}"
-                    if name in self._specs or name in found:
+                stem, _, suffix = file.name.rpartition(".")
+                name = stem if plugin.at_home else f"{plugin.namespace}/{stem}"
+                if suffix == "yaml":
+                    if name in self._specs or name in specs:
                         raise PluginError(f"spec {name!r} is provided twice")
-                    found[name] = file
-        return found
+                    specs[name] = file
+                elif suffix == "safetensors" and isinstance(file, Path):
+                    weights[name] = file
+        return specs, weights
 
     @staticmethod
     def _check_name(plugin: Plugin, kind: str, name: str) -> None:
         if not name.startswith(f"{plugin.namespace}/") and not (plugin.at_home and "/" not in name):
             own = f"{plugin.namespace}/{name.rpartition('/')[2]}"
             raise PluginError(f"{kind} {name!r} is outside the namespace of this plugin: call it {own!r}")
+
+
+def _call_hooks(source: Any) -> tuple[list[Any], list[Any]]:
+    """What one plugin's hooks return, called apart from every other plugin's."""
+    manager = pluggy.PluginManager("tinify")
+    manager.add_hookspecs(Hooks)
+    manager.register(source)
+    manager.check_pending()
+    found: list[list[Any]] = []
+    for hook in _HOOKS:
+        implemented = getattr(source, hook, None)
+        if implemented is not None and not hasattr(implemented, "tinify_impl"):
+            raise PluginError(f"{hook} has no @hookimpl before it, so it would never be called")
+        results = getattr(manager.hook, hook)()
+        if implemented is not None and not results:
+            raise PluginError(f"{hook} returned None: expected a list")
+        found.append([item for result in results for item in result])
+    return found[0], found[1]
 
 
 _current: Registry | None = None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tinify.plugin import hookimpl
-from tinify_plugins.vocabulary import entropy_models, latent_codecs, layers, models
+
+from . import entropy_models, latent_codecs, layers, models
 
 
 @hookimpl

@@ -11,9 +11,9 @@ from typing import Any
 from tinify.registry import get_registry
 from tinify.spec.diagnostics import Diagnostics, Location
 from tinify.spec.elaborate import Elaborator
-from tinify.spec.reader import lift
+from tinify.spec.reader import MAX_DEPTH, lift
 
-MAX_JSON, MAX_LEVELS = 16 * 2**20, 256
+MAX_JSON, MAX_LEVELS = 16 * 2**20, MAX_DEPTH + 8
 _IMPLIED = ("version", "kind", "in")
 _FIELDS: dict[str, tuple[type, ...]] = {
     "name": (str,),
@@ -28,9 +28,10 @@ _FIELDS: dict[str, tuple[type, ...]] = {
 class Architecture:
     """What a spec says once every name, value and shape is settled.
 
-    ``model`` is the canonical form: for each component ``type``, ``version``, ``kind``, the input channels ``in`` (layers, transforms, entropy
-    models), every parameter and every slot, with sequences flattened to lists. ``stride`` is what a picture's height and width must be
-    multiples of. ``training`` holds the spec's advice on training and is not part of the identity.
+    ``model`` is the canonical form: for each component ``type``, ``version``, ``kind``, the input channels ``in``
+    (layers, transforms, entropy models), every parameter and every slot, with sequences flattened to lists. ``stride``
+    is what a picture's height and width must be multiples of. ``training`` holds the spec's advice on training and is
+    not part of the identity.
     """
 
     name: str

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from tinify.errors import SpecError
 
-MAX_SHOWN = 20
+MAX_SHOWN, MAX_WIDTH, MAX_MESSAGE = 20, 120, 400
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Location:
 class Diagnostic:
     """One error. The first letter of ``code`` is its family.
 
-    S reading, V version and presets, E extends, N form of a node, R registry, P parameters, T types, X expressions, C shapes.
+    S reading, V version and names, E extends, N form, R registry, P parameters, T types, X expressions, C shapes.
     """
 
     code: str
@@ -45,8 +45,9 @@ class Diagnostic:
         lines = [f"{self.file}:{self.line}:{self.column}: error[{self.code}]: {self.message}"]
         text = (source or "").splitlines()
         if self.line <= len(text) and text[self.line - 1].strip():
-            number = str(self.line)
-            lines += [f"  {number} | {text[self.line - 1]}", f"  {' ' * len(number)} | {' ' * (self.column - 1)}^"]
+            number, start = str(self.line), max(0, self.column - 1 - MAX_WIDTH // 2)
+            shown = _printable(text[self.line - 1][start : start + MAX_WIDTH])
+            lines += [f"  {number} | {shown}", f"  {' ' * len(number)} | {' ' * (self.column - 1 - start)}^"]
         return "\n".join(lines + [f"  = hint: {self.hint}"] * bool(self.hint))
 
 
@@ -71,22 +72,30 @@ class Diagnostics:
         self._found: dict[Diagnostic, None] = {}
 
     def error(self, code: str, where: Location, message: str, hint: str = "") -> None:
-        self._found[Diagnostic(code, where.file, where.line, where.column, message, hint)] = None
+        if len(message) > MAX_MESSAGE:
+            message = f"{message[: MAX_MESSAGE // 2]} ... {message[-MAX_MESSAGE // 2 :]}"
+        found = Diagnostic(code, where.file, where.line, where.column, _printable(message), hint)
+        self._found[found] = None
 
     def fatal(self, code: str, where: Location, message: str, hint: str = "") -> NoReturn:
         """Adds an error after which nothing else makes sense, and raises them all."""
         self.error(code, where, message, hint)
-        raise DiagnosedSpecError(tuple(self._found), self.sources)
+        raise DiagnosedSpecError(self.found, self.sources)
 
     def check(self) -> None:
         """Raises :class:`DiagnosedSpecError` if there are errors."""
         if self._found:
-            raise DiagnosedSpecError(tuple(self._found), self.sources)
+            raise DiagnosedSpecError(self.found, self.sources)
 
     @property
     def found(self) -> tuple[Diagnostic, ...]:
-        return tuple(self._found)
+        """What was reported, in the order of the files' lines."""
+        return tuple(sorted(self._found, key=lambda found: (found.file, found.line, found.column)))
 
     def extend(self, other: Diagnostics) -> None:
         self.sources |= other.sources
         self._found |= other._found
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else " " for character in text)

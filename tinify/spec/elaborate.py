@@ -27,7 +27,7 @@ class _Unknown(Exception):  # noqa: N818
 
 
 class Elaborator:
-    """Turns nodes into canonical dicts, reporting to ``diagnostics``; ``stride`` becomes what the picture must be a multiple of."""
+    """Turns nodes into canonical dicts; ``stride`` becomes what a picture's sides must be multiples of."""
 
     def __init__(self, registry: Registry, names: Mapping[str, Any], diagnostics: Diagnostics) -> None:
         self.registry, self.names, self.diagnostics = registry, names, diagnostics
@@ -133,7 +133,7 @@ class Elaborator:
             if key in node.mapping:
                 values[key] = value_of(node.mapping[key], parameter, self.names, f"{part.name}.{key}", self.diagnostics)
             elif parameter.default is not REQUIRED:
-                values[key] = parameter.default
+                values[key] = parameter.convert(parameter.default)
             else:
                 hint = f"{key} is {parameter}"
                 self.diagnostics.error("P002", node.mapping["type"].location, f"{part.name} needs {key!r}", hint)
@@ -147,15 +147,13 @@ class Elaborator:
         waiting = {slot: self.child(node, part, slot, place) for slot, place in part.slots.items()}
 
         def slots(slot: str, *inputs: Sig | None) -> Sig:
-            if waiting.get(slot) is None:
-                if slot in part.slots and slot not in waiting:
-                    raise PluginError(f"the shape rule of {part.kind} {part.name!r} asks for slot {slot!r} twice")
-                if slot not in part.slots:
-                    raise PluginError(
-                        f"the shape rule of {part.kind} {part.name!r} asks for slot {slot!r}, which it has not"
-                    )
+            if slot not in waiting:
+                fault = "twice" if slot in part.slots else "which it has not"
+                raise PluginError(f"the shape rule of {part.kind} {part.name!r} asks for slot {slot!r}, {fault}")
+            child = waiting.pop(slot)
+            if child is None:
                 raise _Unknown
-            canonical[slot], output = self.build(waiting.pop(slot), part.slots[slot].kind, inputs)
+            canonical[slot], output = self.build(child, part.slots[slot].kind, inputs)
             if output is None:
                 raise _Unknown
             return output

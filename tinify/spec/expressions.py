@@ -1,4 +1,4 @@
-"""Arithmetic in specs: an expression is parsed by ``ast`` and interpreted over a whitelist, never evaluated as Python."""
+"""Arithmetic in specs: parsed by ``ast`` and interpreted over a whitelist, never evaluated as Python."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from difflib import get_close_matches
 from typing import Any
 
 MAX_LENGTH, MAX_VALUE = 256, 2**40
-_ALLOWED = "allowed: numbers, names, + - * / // %, comparisons, and or not, a if c else b, x[i], x[i:j], min max abs len sum round"
+_ALLOWED = (
+    "allowed: numbers, names, + - * / // %, comparisons, and or not, a if c else b, x[i], x[i:j], "
+    "min max abs len sum round"
+)
 
 
 class ExpressionError(Exception):
@@ -133,7 +136,7 @@ class _Interpreter:
         raise self.error(node, "~ is not part of the language", _ALLOWED)
 
     def _boolop(self, node: ast.BoolOp) -> bool:
-        values = [bool(self.value(part)) for part in node.values]
+        values = (bool(self.value(part)) for part in node.values)
         return all(values) if isinstance(node.op, ast.And) else any(values)
 
     def _compare(self, node: ast.Compare) -> bool:

@@ -30,7 +30,9 @@ def open_file(file: Traversable, label: str) -> Source:
     """Reads a spec's file; :class:`~tinify.errors.SpecError` if it cannot be read as UTF-8."""
     try:
         with file.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 4)
+            data = stream.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise ValueError(f"it has more than {MAX_BYTES} bytes")
         return Source(label, data.decode("utf-8-sig"), getattr(file, "parent", None))
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import keyword
+import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any, Final
@@ -13,6 +15,7 @@ from tinify.spec.reader import Node
 
 WRONG: Final[Any] = type("Wrong", (), {"__repr__": lambda _: "WRONG"})()
 _TYPES = {"int": int, "float": float, "bool": bool, "list[int]": list[int], "list[float]": list[float]}
+_NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _KEYS = ("type", "default", "min", "max", "multiple_of", "help")
 
 
@@ -25,7 +28,7 @@ def suggest(word: str, known: Mapping[str, Any] | tuple[str, ...]) -> str:
 
 
 def value_of(node: Node, parameter: Parameter, names: Mapping[str, Any], what: str, diagnostics: Diagnostics) -> Any:
-    """The typed value of a node, an expression where the type is not a string; ``WRONG`` after reporting what is wrong."""
+    """The typed value of a node, an expression where the type is not a string; ``WRONG`` after reporting an error."""
     try:
         if parameter.many and isinstance(node.value, list):
             single = Parameter(parameter.type, choices=parameter.choices, limits=parameter.limits)
@@ -53,7 +56,7 @@ def read_parameters(params: Node | None, diagnostics: Diagnostics) -> dict[str, 
         diagnostics.error("N002", params.location, "params is a mapping of names", "write params: {N: 128}")
     found = {}
     for name, node in params.mapping.items():
-        if not name.isidentifier() or name in ("true", "false", "if", "else", "and", "or", "not"):
+        if not _NAME.fullmatch(name) or keyword.iskeyword(name) or name in ("true", "false", "type"):
             diagnostics.error(
                 "P006", params.keys[name], f"{name!r} cannot be a parameter's name", "use letters, digits and _"
             )

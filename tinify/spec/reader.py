@@ -1,4 +1,4 @@
-"""Reads a restricted YAML into nodes that know their place: YAML 1.2 scalars, no anchors, tags or duplicate keys, and limits."""
+"""Reads a restricted YAML into nodes that know their place: YAML 1.2 scalars, no anchors, tags or duplicate keys."""
 
 from __future__ import annotations
 

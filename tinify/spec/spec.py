@@ -50,8 +50,9 @@ class Spec:
     def load(cls, name_or_path: str | os.PathLike[str]) -> Spec:
         """The registered spec of that name, or the one in a file (a path that ends in .yaml or .yml, or a ``Path``).
 
-        Raises :class:`~tinify.errors.UnknownNameError`, and :class:`~tinify.errors.SpecError` if the text cannot be read or extends
-        what cannot be. What is wrong with its content is reported by :meth:`elaborate`, all at once.
+        Raises :class:`~tinify.errors.UnknownNameError`, and :class:`~tinify.errors.SpecError` if the text, or that of a
+        spec that it extends, cannot be read. What is wrong with the content is reported by :meth:`elaborate`, all at
+        once.
         """
         path = os.fspath(name_or_path)
         if not isinstance(name_or_path, str) or path.endswith((".yaml", ".yml")):
@@ -80,9 +81,9 @@ class Spec:
         Raises :class:`~tinify.errors.UnknownNameError` for a preset or parameter that the spec has not, and
         :class:`~tinify.errors.SpecError` with everything that is wrong with the spec.
         """
-        if preset is not None and preset not in self.presets:
+        if preset is not None and str(preset) not in self.presets:
             raise UnknownNameError.among(f"preset of {self.name}", str(preset), self.presets)
-        for name in parameters.keys() - self.parameters.keys():
+        for name in sorted(parameters.keys() - self.parameters.keys()):
             raise UnknownNameError.among(f"parameter of {self.name}", name, self.parameters)
         diagnostics = Diagnostics(self._problems.sources)
         diagnostics.extend(self._problems)
@@ -90,7 +91,7 @@ class Spec:
         for name, value in parameters.items():
             label = f"{name}={value}"
             diagnostics.sources[label] = label
-            chosen[name] = lift(value, Location(label))
+            chosen[name] = lift(list(value) if isinstance(value, tuple) else value, Location(label, 1, len(name) + 2))
         names = resolve(self.parameters, self._defaults(), chosen, diagnostics, self.root)
         elaborator = Elaborator(get_registry(), names, diagnostics)
         if "model" not in self.root.mapping:
