@@ -17,8 +17,7 @@ from tinify.errors import CheckpointError
 from tinify.files import write_atomic
 from tinify.models import CompressionModel, build_model
 from tinify.spec import Architecture
-
-FORMAT = "1"
+from tinify.weights import FORMAT, read_notes
 
 
 def model_digest(model: CompressionModel) -> bytes:
@@ -72,18 +71,12 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[
 
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and notes of a tinify checkpoint; :class:`CheckpointError` for any other file."""
-    if not path.is_file():
-        raise CheckpointError(f"there is no weights file {path}")
+    notes = read_notes(path)
     try:
         with safe_open(path, "pt") as file:
-            notes = dict(file.metadata() or {})
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is not a safetensors file, or is damaged: {error}") from error
-    if notes.get("tinify_checkpoint") != FORMAT:
-        raise CheckpointError(
-            f"{path} is not a tinify checkpoint of format {FORMAT} (it says {notes.get('tinify_checkpoint')!r})"
-        )
+        raise CheckpointError(f"{path} is damaged: {error}") from error
     return tensors, notes
 
 

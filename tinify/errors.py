@@ -9,6 +9,7 @@ TinifyError                     base of all; the command line prints it in one m
 ├── InputError                  a tensor, array or option that the called function cannot take
 ├── ImageError                  not an image, of no size, or larger than the declared limits
 ├── DataError                   a training or validation folder without usable images
+├── DivergedError               training produced a loss or gradient that is not a number
 ├── OutputError                 the output cannot be written
 └── FileError                   a .tfy file cannot be read
     ├── NotTinifyFileError      another kind of file, or one damaged by a text-mode transfer
@@ -72,6 +73,10 @@ class ImageError(TinifyError):
 
 class DataError(TinifyError):
     """A training or validation folder without usable images."""
+
+
+class DivergedError(TinifyError):
+    """Training produced a loss or gradient that is not a number."""
 
 
 class OutputError(TinifyError):

@@ -13,41 +13,10 @@ from PIL import Image
 from tinify import container, images
 from tinify.checkpoint import load_checkpoint
 from tinify.codec import Codec
-from tinify.errors import InputError, UnknownNameError, WrongModelError
+from tinify.errors import InputError, WrongModelError
 from tinify.images import Picture
 from tinify.models import CompressionModel
-from tinify.registry import get_registry
-
-DEFAULT = "tinify-photo"
-
-
-def available_weights() -> dict[str, Path]:
-    """The weights that installed packages carry: name (spec and preset, ``tinify-photo-q4``) to file."""
-    return get_registry().weight_files()
-
-
-def find_weights(name: str = DEFAULT, quality: int | None = None) -> Path:
-    """The file of a model's weights: a path, a name with its quality, or a name whose qualities are searched.
-
-    Without ``quality`` a bare name means its only, or its middle, quality. Raises :class:`UnknownNameError`.
-    """
-    if name.endswith(".safetensors") or Path(name).is_file():
-        if quality is not None:
-            raise InputError(f"{name} is a file, which has one quality: leave --quality out")
-        return Path(name)
-    known = available_weights()
-    if quality is None and name in known:
-        return known[name]
-    qualities = sorted(int(k.rpartition("-q")[2]) for k in known if k.rpartition("-q")[0] == name)
-    if not qualities:
-        raise UnknownNameError.among("weights", name, known)
-    if quality is None:
-        quality = qualities[len(qualities) // 2]
-    if quality not in qualities:
-        offered = ", ".join(map(str, qualities))
-        raise UnknownNameError(f"{name} has no weights for quality {quality}; there are: {offered}")
-    return known[f"{name}-q{quality}"]
-
+from tinify.weights import DEFAULT, available_weights, find_weights
 
 def load_model(name: str | Path = DEFAULT, *, quality: int | None = None, device: str = "cpu") -> CompressionModel:
     """A trained model in evaluation mode, by name or by the path of a checkpoint.

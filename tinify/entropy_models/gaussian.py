@@ -23,7 +23,7 @@ def get_scale_table(low: float = SCALES_MIN, high: float = SCALES_MAX, levels: i
     >>> get_scale_table(1, 4, 3).tolist()
     [1.0, 2.0, 4.0]
     """
-    return torch.exp(torch.linspace(math.log(low), math.log(high), levels))
+    return torch.exp(torch.linspace(math.log(low), math.log(high), levels, device="cpu"))
 
 
 def _cumulative(x: Tensor) -> Tensor:
@@ -55,14 +55,14 @@ class GaussianConditional(EntropyModel):
         likelihood_bound: float = 1e-9,
     ) -> None:
         super().__init__(likelihood_bound)
-        table = get_scale_table() if scale_table is None else torch.tensor([float(s) for s in scale_table])
+        table = get_scale_table() if scale_table is None else torch.tensor([float(s) for s in scale_table], device="cpu")
         if table.numel() < 1 or bool((table <= 0).any()) or bool((table[1:] <= table[:-1]).any()):
             raise InputError(f"scale_table must hold at least one scale, positive and rising; got {scale_table!r}")
         if not scale_bound > 0:
             raise InputError(f"scale_bound must be positive, got {scale_bound!r}")
         self.tail_mass = float(tail_mass)
         self.lower_bound_scale = LowerBound(scale_bound)
-        self.register_buffer("scale_table", table)
+        self.register_buffer("scale_table", table.to(torch.get_default_device()))
         self.register_buffer("scale_bound", torch.tensor([float(scale_bound)]))
 
     def centre(self, size: torch.Size, *params: Tensor) -> Tensor | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,18 +11,15 @@ from pathlib import Path
 import torch
 
 from tinify.checkpoint import save_model
-from tinify.errors import TinifyError
+from tinify.errors import DivergedError
 from tinify.losses import RateDistortionLoss
+from tinify.metrics import psnr
 from tinify.training.data import Crops
 from tinify.training.log import RunLog
 from tinify.training.state import TrainingState
 from tinify.training.validation import validate
 
 STATE, MODEL, LOG = "state.safetensors", "model.safetensors", "log.csv"
-
-
-class DivergedError(TinifyError):
-    """The loss or the gradient is no longer a number."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +96,8 @@ def _step(state: TrainingState, x: torch.Tensor, criterion: RateDistortionLoss, 
     losses = criterion(output, x)
     losses["loss"].backward()
     norm = float(torch.nn.utils.clip_grad_norm_(state.trained.values(), config.clip))
-    loss = float(losses["loss"])
-    if not (torch.isfinite(torch.tensor([loss, norm])).all()):
+    loss = losses["loss"].item()
+    if not math.isfinite(loss) or not math.isfinite(norm):
         raise DivergedError(
             f"training diverged at step {state.step}: loss {loss}, gradient norm {norm}; "
             "go on from the last checkpoint with --resume after lowering --lr, or use --precision float32"
@@ -108,12 +106,12 @@ def _step(state: TrainingState, x: torch.Tensor, criterion: RateDistortionLoss, 
     state.averaging()
     state.step += 1
     with torch.no_grad():
-        error = float(torch.nn.functional.mse_loss(output["x_hat"].float(), x))
+        similarity = psnr(output["x_hat"], x)
     return Step(
         step=state.step,
         loss=loss,
-        bpp=float(losses["bpp_loss"]),
-        psnr=-10 * torch.log10(torch.tensor(error)).item(),
+        bpp=losses["bpp_loss"].item(),
+        psnr=similarity,
         norm=norm,
         rate=config.rate_at(state.step - 1),
         speed=len(x) / (time.perf_counter() - begun),

@@ -1,0 +1,154 @@
+"""Training: exact resume, logs, bad folders, and a loss that falls."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import tinify
+from tinify.checkpoint import load_checkpoint
+from tinify.errors import CheckpointError, DataError, DivergedError, InputError
+from tinify.training import TrainingConfig, train
+from tinify.training.data import Crops, list_images
+from tinify.training.loop import Step
+from tinify.training.state import TrainingState
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A few small pictures with edges and gradients."""
+    folder = tmp_path_factory.mktemp("photos")
+    random = np.random.default_rng(0)
+    for index in range(4):
+        y, x = np.mgrid[0:96, 0:112]
+        waves = [127 + 100 * np.sin(x / random.uniform(5, 20) + c + index) * np.cos(y / random.uniform(5, 20)) for c in range(3)]
+        Image.fromarray(np.stack(waves, 2).astype(np.uint8)).save(folder / f"{index}.png")
+    return folder
+
+
+def new_state(steps: int = 6, **options: object) -> TrainingState:
+    torch.manual_seed(0)
+    model = tinify.create_model("tinify-photo", preset="q4", N=8, M=8, Z=4, B=1, D=1)
+    settings = {"lmbda": 0.013, "batch": 2, "crop": 64, "rate": 1e-3, "warmup": 2, "final": 0.1} | options
+    return TrainingState(model, TrainingConfig(steps=steps, **settings))  # type: ignore[arg-type]
+
+
+def weights(state: TrainingState) -> dict[str, torch.Tensor]:
+    return {**state.model.state_dict(), **{f"average.{k}": v for k, v in state.average.items()}}
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(photos: Path, tmp_path: Path, precision: str) -> None:
+    files = list_images(photos)
+    whole = train(new_state(precision=precision), files, _folder(tmp_path / "whole"), held_out=files[:1], validate_every=3)
+
+    def interrupt(step: Step) -> None:
+        if step.step == 4:
+            raise KeyboardInterrupt
+
+    broken = _folder(tmp_path / "broken")
+    with pytest.raises(KeyboardInterrupt):
+        train(new_state(precision=precision), files, broken, held_out=files[:1], validate_every=3, report=interrupt)
+    resumed = TrainingState.load(broken / "state.safetensors", torch.device("cpu"))
+    assert resumed.step == 4
+    train(resumed, files, broken, held_out=files[:1], validate_every=3)
+    assert resumed.history == whole.history
+    for name, tensor in weights(whole).items():
+        assert torch.equal(weights(resumed)[name], tensor), name
+
+
+def test_checkpoints_are_ready_to_use_and_the_log_is_complete(photos: Path, tmp_path: Path) -> None:
+    files = list_images(photos)
+    train(new_state(steps=20), files, tmp_path, held_out=files[:2], validate_every=10)
+    model = load_checkpoint(tmp_path / "model.safetensors")
+    assert all(part.has_tables for _, part in model.entropy_models())
+    picture = np.asarray(Image.open(files[0]))
+    decoded = tinify.decompress(tinify.compress(picture, str(tmp_path / "model.safetensors")), str(tmp_path / "model.safetensors"))
+    assert decoded.size == (112, 96)
+    with (tmp_path / "log.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["step"]) for row in rows if row["loss"]] == [10, 20]
+    assert [int(row["step"]) for row in rows if row["val_psnr"]] == [10, 20]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["log.csv", "model.safetensors", "state.safetensors"]
+
+
+def test_the_loss_falls(photos: Path, tmp_path: Path) -> None:
+    losses: list[float] = []
+    train(new_state(steps=60), list_images(photos), tmp_path, report=lambda step: losses.append(step.loss))
+    assert sum(losses[-10:]) < 0.7 * sum(losses[:10])
+
+
+def test_crops_depend_on_seed_and_step_alone(photos: Path) -> None:
+    files = list_images(photos)
+    one, other = Crops(files, 32, 4), Crops(files, 32, 4, cache_bytes=0)
+    one.batch(0, 5)
+    assert torch.equal(one.batch(3, 7), other.batch(3, 7))
+    assert not torch.equal(one.batch(3, 7), one.batch(3, 8))
+    following = one.ahead(3, range(6, 9))
+    assert torch.equal([following() for _ in range(3)][1], other.batch(3, 7))
+    batch = one.batch(0, 0)
+    assert batch.shape == (4, 3, 32, 32)
+    assert 0 <= float(batch.min()) <= float(batch.max()) <= 1
+
+
+def test_corrupt_images_are_skipped_and_counted(photos: Path, tmp_path: Path) -> None:
+    for path in list_images(photos):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "bad.jpg").write_bytes(b"\xff\xd8 not a picture")
+    (tmp_path / "cut.png").write_bytes(list_images(photos)[0].read_bytes()[:500])
+    crops = Crops(list_images(tmp_path), 32, 8)
+    with pytest.warns(UserWarning, match="skipped"):
+        for step in range(8):
+            assert crops.batch(0, step).shape == (8, 3, 32, 32)
+    assert {path.name for path in crops.skipped} == {"bad.jpg", "cut.png"}
+
+
+def test_folders_without_images_are_named(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="has no images"):
+        list_images(tmp_path)
+    with pytest.raises(DataError, match="is not a folder"):
+        list_images(tmp_path / "absent")
+    crops = Crops(list_images(photos), 4096, 1)
+    with pytest.warns(UserWarning, match="smaller than the crop"), pytest.raises(DataError, match="none of the images"):
+        crops.batch(0, 0)
+
+
+def test_a_diverging_run_stops_and_keeps_its_checkpoint(photos: Path, tmp_path: Path) -> None:
+    state = new_state(steps=4)
+    train(state, list_images(photos), tmp_path)
+    before = (tmp_path / "state.safetensors").read_bytes()
+    poisoned = TrainingState.load(tmp_path / "state.safetensors", torch.device("cpu"))
+    poisoned.step = 2
+    next(iter(poisoned.trained.values())).data.fill_(float("nan"))
+    with pytest.raises(DivergedError, match="--resume"):
+        train(poisoned, list_images(photos), tmp_path)
+    assert (tmp_path / "state.safetensors").read_bytes() == before
+
+
+def test_a_weights_file_is_not_a_training_state(photos: Path, tmp_path: Path) -> None:
+    train(new_state(steps=1), list_images(photos), tmp_path)
+    with pytest.raises(CheckpointError, match="not a training checkpoint"):
+        TrainingState.load(tmp_path / "model.safetensors", torch.device("cpu"))
+
+
+def test_settings_are_checked_and_the_schedule_is_a_warm_cosine() -> None:
+    config = TrainingConfig(lmbda=1, steps=100, rate=1.0, warmup=10, final=0.1)
+    rates = [config.rate_at(step) for step in range(101)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == pytest.approx(1.0)
+    assert rates[100] == pytest.approx(0.1)
+    assert all(a >= b for a, b in zip(rates[10:], rates[11:], strict=False))
+    with pytest.raises(InputError, match="steps is 0"):
+        TrainingConfig(lmbda=1, steps=0)
+    with pytest.raises(InputError, match="unknown precision 'int4'"):
+        TrainingConfig(lmbda=1, precision="int4")
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir()
+    return path

@@ -1,0 +1,71 @@
+"""``tinify info``: what is in a file, without decoding it and without torch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tinify import container
+from tinify.cli.files import MAX_FILE, json_option
+from tinify.errors import CheckpointError, FileError
+from tinify.files import read_bytes
+from tinify.weights import available_weights, read_notes
+
+
+@click.command("info")
+@click.argument("file", type=click.Path(path_type=Path))
+@json_option
+def info_command(file: Path, as_json: bool) -> None:
+    """Say what is in FILE: a .tfy picture or a .safetensors checkpoint."""
+    facts = _weights(file) if file.suffix == ".safetensors" else _picture(file)
+    if as_json:
+        click.echo(json.dumps(facts, indent=1))
+        return
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
+        click.echo(f"{name:<{width}}  {text}")
+
+
+def _picture(file: Path) -> dict[str, Any]:
+    data = read_bytes(file, limit=MAX_FILE, error=FileError)
+    packed = container.read(data)
+    header = packed.header
+    strings = [len(string) for tile in packed.tiles for string in tile.strings]
+    return {
+        "file": str(file),
+        "bytes": len(data),
+        "bits per pixel": round(8 * len(data) / (header.width * header.height), 4),
+        "width": header.width,
+        "height": header.height,
+        "channels": header.channels + (packed.alpha is not None),
+        "bit depth": header.bit_depth,
+        "model": header.model_name,
+        "model digest": header.model_digest.hex(),
+        "model installed": header.model_name in available_weights(),
+        "tiles": len(packed.tiles),
+        "bytes in strings": sum(strings),
+        "bytes of ICC profile": len(packed.icc or b""),
+        "bytes of EXIF": len(packed.exif or b""),
+        "bytes of alpha": len(packed.alpha or b""),
+    }
+
+
+def _weights(file: Path) -> dict[str, Any]:
+    notes = read_notes(file)
+    try:
+        architecture, training = json.loads(notes["architecture"]), json.loads(notes["training"])
+        return {
+            "file": str(file),
+            "bytes": file.stat().st_size,
+            "spec": architecture["name"],
+            "preset": architecture["preset"],
+            "parameters": architecture["parameters"],
+            "training": training.get("config", training),
+            "step": training["step"] if "step" in training else None,
+        }
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{file} has no readable tinify spec inside: {error!r}") from error
