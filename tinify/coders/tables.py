@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -16,10 +16,11 @@ from tinify.coders.quantize import PRECISION
 from tinify.errors import InputError
 
 T = TypeVar("T")
+Data = bytes | bytearray | memoryview
 _TOTAL = 1 << PRECISION
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, init=False, eq=False, repr=False)
 class CdfTables:
     """Rows of integer CDFs, a value that never changes.
 
@@ -33,16 +34,16 @@ class CdfTables:
     >>> tables = CdfTables([[0, 16384, 49152, 65535, 65536]], sizes=[5], offsets=[-1])
     >>> data = tables.encode([-1, 0, 1, 0, 1000], indexes=[0, 0, 0, 0, 0])
     >>> len(data), tables.decode(data, indexes=[0, 0, 0, 0, 0]).tolist()
-    (7, [-1, 0, 1, 0, 1000])
+    (6, [-1, 0, 1, 0, 1000])
     """
 
     cdfs: IntArray
     sizes: IntArray
     offsets: IntArray
-    _derived: dict[str, Any] = field(default_factory=dict, init=False)
+    _derived: dict[str, Any]
 
-    def __post_init__(self) -> None:
-        cdfs, sizes, offsets = (as_int32(getattr(self, name), name) for name in ("cdfs", "sizes", "offsets"))
+    def __init__(self, cdfs: npt.ArrayLike, sizes: npt.ArrayLike, offsets: npt.ArrayLike) -> None:
+        cdfs, sizes, offsets = as_int32(cdfs, "cdfs"), as_int32(sizes, "sizes"), as_int32(offsets, "offsets")
         if cdfs.ndim != 2 or not len(cdfs) or sizes.shape != offsets.shape or sizes.shape != cdfs.shape[:1]:
             raise InputError(
                 f"cdfs of shape {cdfs.shape}, sizes {sizes.shape}, offsets {offsets.shape}: "
@@ -54,13 +55,14 @@ class CdfTables:
         for name, array in (("cdfs", cdfs), ("sizes", sizes.copy()), ("offsets", offsets.copy())):
             array.setflags(write=False)
             object.__setattr__(self, name, array)
+        object.__setattr__(self, "_derived", {})
 
     def encode(self, symbols: npt.ArrayLike, indexes: npt.ArrayLike) -> bytes:
         """One string of all symbols, each coded by the row that ``indexes``, of the same shape, says."""
         flat, rows = self._pair(symbols, indexes)
         return _default_coder().encode(self, flat.reshape(-1), rows.reshape(-1))
 
-    def decode(self, data: bytes, indexes: npt.ArrayLike, out: IntArray | None = None) -> IntArray:
+    def decode(self, data: Data, indexes: npt.ArrayLike, out: IntArray | None = None) -> IntArray:
         """The symbols of a string, int32 of the shape of ``indexes``; written to ``out`` if given.
 
         Raises :class:`~tinify.errors.CorruptStreamError` where the string cannot have come from :meth:`encode` with
@@ -77,9 +79,11 @@ class CdfTables:
         flat, rows = self._pair(symbols, indexes)
         _check_batch(rows)
         coder = _default_coder()
-        return [coder.encode(self, flat[item].reshape(-1), rows[item].reshape(-1)) for item in range(len(rows))]
+        return [
+            coder.encode(self, flat[item, ...].reshape(-1), rows[item, ...].reshape(-1)) for item in range(len(rows))
+        ]
 
-    def decode_batch(self, strings: Sequence[bytes], indexes: npt.ArrayLike) -> IntArray:
+    def decode_batch(self, strings: Sequence[Data], indexes: npt.ArrayLike) -> IntArray:
         """The symbols of the strings, int32 of the shape of ``indexes``; each string is an item of the first axis."""
         rows = self._checked_indexes(indexes)
         _check_batch(rows)
@@ -90,10 +94,10 @@ class CdfTables:
             )
         out = np.empty(rows.shape, np.int32)
         for item, data in enumerate(strings):
-            self.decode(data, rows[item], out[item])
+            self.decode(data, rows[item, ...], out[item, ...])
         return out
 
-    def decoder(self, data: bytes, count: int) -> Decoder:
+    def decoder(self, data: Data, count: int) -> Decoder:
         """A decoder of the ``count`` symbols in a string, to be popped a slice at a time."""
         if not isinstance(data, bytes | bytearray | memoryview):
             raise InputError(f"a string to decode of type {type(data).__name__}: expected bytes")
