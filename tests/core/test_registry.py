@@ -1,0 +1,230 @@
+"""The registry, on real distributions written to a temporary folder."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import tinify.registry
+from tinify.errors import PluginError, UnknownNameError
+from tinify.plugin import Sig, component, hookimpl
+from tinify.registry import GROUP, Registry, get_registry
+
+COMPONENT = """
+from pathlib import Path
+from tinify.plugin import Sig, component, hookimpl
+
+@component({kind!r}, {name!r}, target="math:pi")
+class Part:
+    '''A part.'''
+    def shape(self, x): return x
+
+@hookimpl
+def tinify_components():
+    return [Part]
+"""
+SPECS = """
+@hookimpl
+def tinify_spec_paths():
+    return [Path(__file__).parent]
+"""
+_numbers = itertools.count()
+Installer = Callable[..., str]
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installer:
+    """Writes a distribution with one plugin, and returns the name of its module."""
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+
+    def write(namespace: str, source: str, distribution: str = "", version: str = "1.0") -> str:
+        distribution = distribution or f"tinify-{namespace}"
+        module = f"plugin_under_test_{next(_numbers)}"
+        folder = tmp_path / f"{distribution.replace('-', '_')}-{version}.dist-info"
+        folder.mkdir(exist_ok=True)
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n")
+        (folder / "entry_points.txt").write_text(f"[{GROUP}]\n{namespace} = {module}\n")
+        (tmp_path / module).mkdir()
+        (tmp_path / module / "__init__.py").write_text(source)
+        return module
+
+    return write
+
+
+def part(name: str, kind: str = "layer") -> str:
+    return COMPONENT.format(name=name, kind=kind)
+
+
+def fresh(tmp_path: Path, **options: Any) -> Registry:
+    """A registry of the distributions in the folder, and tinify's own."""
+    installed = [point for found in metadata.distributions(path=[str(tmp_path)]) for point in found.entry_points]
+    return Registry([*installed, *metadata.entry_points(group=GROUP)], **options)
+
+
+def status(registry: Registry, namespace: str) -> list[tuple[str, str]]:
+    return [(found.status, found.reason) for found in registry.plugins if found.namespace == namespace]
+
+
+def test_first_party_parts_have_bare_names() -> None:
+    registry = Registry(disabled=())
+    assert {found.status for found in registry.plugins if found.at_home} == {"ok"}
+    assert registry.component("layer", "conv").provider.startswith("plugin vocabulary (tinify-codec ")
+    assert {"bmshj2018-factorized", "bmshj2018-hyperprior", "mbt2018-mean"} <= registry.spec_files().keys()
+
+
+def test_components_are_sorted_and_of_the_kind_asked_for() -> None:
+    registry = get_registry()
+    assert [found.name for found in registry.components("model")] == ["autoencoder"]
+    everything = registry.components()
+    assert everything == [
+        found for kind in dict.fromkeys(p.kind for p in everything) for found in registry.components(kind)
+    ]
+    with pytest.raises(UnknownNameError, match="did you mean 'layer'"):
+        registry.components("layers")
+
+
+def test_a_third_party_plugin_brings_parts_specs_and_weights(install: Installer, tmp_path: Path) -> None:
+    module = install("acme", part("acme/x") + SPECS)
+    (tmp_path / module / "tiny.yaml").write_text("tinify: 1")
+    (tmp_path / module / "tiny-q1.safetensors").write_text("")
+    registry = fresh(tmp_path)
+    assert status(registry, "acme") == [("ok", "")]
+    assert registry.component("layer", "acme/x").provider == "plugin acme (tinify-acme 1.0)"
+    assert registry.spec_files()["acme/tiny"].name == "tiny.yaml"
+    assert registry.weight_files()["acme/tiny-q1"].name == "tiny-q1.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("import no_such_module_at_all", "ModuleNotFoundError: No module named 'no_such_module_at_all'"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+        ("syntax error", "SyntaxError"),
+        (part("conv"), "'conv' is outside the namespace of this plugin: call it 'acme/conv'"),
+        (part("other/x"), "outside the namespace of this plugin: call it 'acme/x'"),
+        (part("acme/x").replace("@hookimpl", ""), "no @hookimpl"),
+        (part("acme/x").replace("tinify_components", "tinify_componentz"), "unknown hook 'tinify_componentz'"),
+        (part("acme/x").replace("def tinify_components()", "def tinify_components(surprise)"), "surprise"),
+        (part("acme/x").replace("return [Part]", "return None"), "tinify_components returned None"),
+        (part("acme/x").replace("return [Part]", "return 3"), "TypeError"),
+        (part("acme/x").replace("[Part]", "[int]"), "expected classes decorated by @component"),
+        (part("acme/x").replace("[Part]", "[type('Y', (Part,), {})]"), "expected classes decorated by @component"),
+        (part("acme/x").replace("[Part]", "[Part, Part]"), "layer 'acme/x' is declared twice"),
+        (part("acme/x").replace("return [Part]", "yield Part; raise KeyError('late')"), "KeyError: 'late'"),
+        (part("acme/x") + SPECS.replace("parent", "parent / 'missing'"), "FileNotFoundError"),
+        (part("acme/x") + SPECS.replace("[Path(__file__).parent]", "[3]"), "AttributeError"),
+    ],
+)
+def test_a_broken_plugin_gives_nothing_and_harms_nobody(
+    install: Installer, tmp_path: Path, source: str, reason: str
+) -> None:
+    install("acme", source)
+    install("good", part("good/x"))
+    registry = fresh(tmp_path)
+    [(state, why)] = status(registry, "acme")
+    assert state == "broken"
+    assert reason in why
+    assert not [found for found in registry.components() if found.name.startswith("acme/")]
+    assert registry.component("layer", "good/x")
+    assert registry.component("layer", "conv")
+    with pytest.raises(UnknownNameError, match=r"plugin acme \(tinify-acme 1.0\) is broken"):
+        registry.component("layer", "acme/x")
+
+
+def test_a_namespace_is_a_plain_word(install: Installer, tmp_path: Path) -> None:
+    install("Not-Plain", part("x/y"))
+    assert status(fresh(tmp_path), "Not-Plain")[0][0] == "broken"
+
+
+def test_two_distributions_of_one_namespace_disable_each_other(install: Installer, tmp_path: Path) -> None:
+    for owner in ("one", "two"):
+        install("acme", "raise AssertionError('imported')", distribution=owner)
+    found = status(fresh(tmp_path), "acme")
+    assert [state for state, _ in found] == ["conflict", "conflict"]
+    assert all("one 1.0, two 1.0" in reason or "two 1.0, one 1.0" in reason for _, reason in found)
+
+
+def test_nobody_takes_a_first_party_namespace(install: Installer, tmp_path: Path) -> None:
+    install("vocabulary", part("vocabulary/x"), distribution="stranger")
+    registry = fresh(tmp_path)
+    assert sorted(state for state, _ in status(registry, "vocabulary")) == ["conflict", "ok"]
+    assert registry.component("layer", "conv")
+
+
+@pytest.mark.parametrize("word", ["acme", "tinify-acme", "Tinify_Acme", " acme , other"])
+def test_a_disabled_plugin_is_not_imported(
+    install: Installer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    module = install("acme", part("acme/x"))
+    monkeypatch.setenv("TINIFY_DISABLE_PLUGINS", word)
+    registry = fresh(tmp_path)
+    assert status(registry, "acme") == [("disabled", "TINIFY_DISABLE_PLUGINS names it")]
+    assert module not in sys.modules
+    with pytest.raises(UnknownNameError, match="is disabled: TINIFY_DISABLE_PLUGINS names it"):
+        registry.component("layer", "acme/x")
+
+
+def test_a_disabled_vocabulary_is_blamed_for_bare_names() -> None:
+    with pytest.raises(UnknownNameError, match="plugin vocabulary .* is disabled"):
+        Registry(disabled=["vocabulary"]).component("layer", "conv")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "message"),
+    [
+        ("layer", "gnd", "unknown layer 'gnd': did you mean 'gdn'"),
+        ("layer", "zzzzz", "there are: abs, conv"),
+        ("layer", "hyperprior", "'hyperprior' is of kind latent_codec; layer is wanted here"),
+        ("layer", "acme/x", "no plugin 'acme' is installed"),
+        ("coder", "x", "there are none"),
+    ],
+)
+def test_an_unknown_name_gets_help(kind: str, name: str, message: str) -> None:
+    with pytest.raises(UnknownNameError, match=message):
+        Registry(disabled=()).component(kind, name)
+
+
+@component("layer", "mine/x", target="math:pi")
+class Mine:
+    """A part from a notebook."""
+
+    def shape(self, x: Sig) -> Sig:
+        return x
+
+
+@hookimpl
+def tinify_components() -> list[type]:
+    return [Mine]
+
+
+def test_a_declaration_or_a_module_can_be_registered_by_hand() -> None:
+    for plugin in (Mine, sys.modules[__name__]):
+        registry = Registry([], disabled=())
+        registry.register(plugin, namespace="mine")
+        assert registry.component("layer", "mine/x").load() > 3
+        with pytest.raises(PluginError, match="'mine' is taken"):
+            registry.register(plugin, namespace="mine")
+
+
+def test_a_failed_registration_leaves_no_trace() -> None:
+    registry = Registry([], disabled=())
+    with pytest.raises(PluginError, match="call it 'other/x'"):
+        registry.register(Mine, namespace="other")
+    with pytest.raises(PluginError, match="returned None"):
+        registry.register(SimpleNamespace(tinify_components=hookimpl(lambda: None)), namespace="mine")
+    assert (registry.plugins, registry.components()) == ((), [])
+    registry.register(Mine, namespace="mine")
+    assert registry.component("layer", "mine/x")
+
+
+def test_there_is_one_registry_per_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert get_registry() is get_registry()
+    monkeypatch.setattr(tinify.registry, "_current", None)
+    assert get_registry() is get_registry()
