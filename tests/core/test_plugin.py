@@ -69,13 +69,11 @@ def test_convert_gives_the_declared_type_or_a_value_error(annotation: Any, value
 @given(st.integers(-100, 100), st.integers(-50, 50), st.integers(0, 50), st.integers(1, 9))
 def test_limits_admit_exactly_what_they_say(value: int, low: int, width: int, step: int) -> None:
     parameter = Parameter.of(Annotated[int, Range(low, low + width), MultipleOf(step)])
-    allowed = low <= value <= low + width and value % step == 0
-    try:
+    if low <= value <= low + width and value % step == 0:
         assert parameter.convert(value) == value
-        assert allowed
-    except ValueError as error:
-        assert not allowed
-        assert str(value) in str(error)
+    else:
+        with pytest.raises(ValueError, match=f"got {value}$"):
+            parameter.convert(value)
 
 
 @pytest.mark.parametrize("value", [10**400, -(10**400), 2**53 + 1, math.inf, math.nan, 1.0, "1", True, None])
@@ -105,7 +103,7 @@ def test_declarations_do_not_change() -> None:
     example = Example(out=8)  # type: ignore[call-arg]
     with pytest.raises(AttributeError):
         example.out = 16
-    assert example.groups == (1, 2)
+    assert repr(example.groups) == "(1, 2)"
 
 
 def declare(body: dict[str, Any] | None = None, *, kind: str = "layer", name: str = "acme/x", **options: Any) -> Any:
@@ -145,7 +143,7 @@ def test_a_layer_needs_a_shape_rule_and_an_entropy_model_does_not() -> None:
     with pytest.raises(PluginError, match="shape rule"):
         component("layer", "acme/x", target="acme:X")(type("X", (), {}))
     model = component("entropy_model", "acme/x", target="acme:X")(type("X", (), {}))
-    assert model().shape(Sig(7)) == Sig(7)  # type: ignore[attr-defined]
+    assert model().shape(Sig(7)) == Sig(7)
 
 
 def test_fields_of_a_plain_base_class_are_refused() -> None:

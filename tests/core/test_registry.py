@@ -167,12 +167,12 @@ def test_a_disabled_plugin_is_not_imported(
     registry = fresh(tmp_path)
     assert status(registry, "acme") == [("disabled", "TINIFY_DISABLE_PLUGINS names it")]
     assert module not in sys.modules
-    with pytest.raises(UnknownNameError, match="is disabled: TINIFY_DISABLE_PLUGINS names it"):
+    with pytest.raises(UnknownNameError, match=r"is disabled: TINIFY_DISABLE_PLUGINS names it"):
         registry.component("layer", "acme/x")
 
 
 def test_a_disabled_vocabulary_is_blamed_for_bare_names() -> None:
-    with pytest.raises(UnknownNameError, match="plugin vocabulary .* is disabled"):
+    with pytest.raises(UnknownNameError, match=r"plugin vocabulary .* is disabled"):
         Registry(disabled=["vocabulary"]).component("layer", "conv")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from typing import Any
@@ -41,12 +42,12 @@ def test_every_scalar_knows_its_place(data: dict[str, Any]) -> None:
     lines = text.splitlines()
 
     def check(node: Node) -> None:
-        for child in node.mapping.values() if isinstance(node.value, dict) else node.value:  # type: ignore[union-attr]
-            if isinstance(child.value, dict | list):
+        if isinstance(node.value, dict | list):
+            for child in node.mapping.values() if isinstance(node.value, dict) else node.value:
                 check(child)
-            else:
-                written = lines[child.location.line - 1][child.location.column - 1 :]
-                assert written.startswith(json.dumps(child.value))
+        else:
+            written = lines[node.location.line - 1][node.location.column - 1 :]
+            assert written.startswith(json.dumps(node.value))
 
     check(read(text, "x"))
 
@@ -116,10 +117,8 @@ def test_limits_hold() -> None:
 
 @given(st.text(max_size=60) | st.text("ab:-[]{},&*!|>'\"#?% \n\t1.", max_size=60))
 def test_any_text_is_read_or_refused(text: str) -> None:
-    try:
-        read(text, "x").plain()
-    except SpecError as error:
-        assert "error[S00" in str(error)
+    with contextlib.suppress(DiagnosedSpecError):
+        assert isinstance(read(text, "x").plain(), dict)
 
 
 @pytest.mark.parametrize("text", ["a: \ud800", "\ud800"])
