@@ -150,12 +150,11 @@ def read(data: bytes) -> Container:
     if len(chunks) > most:
         raise corrupt("there are more chunks than any picture needs")
     header = _unpack_header(chunks)
-    tiles = [chunk for chunk in chunks if chunk.kind == "TILE"]
-    once, extra = _sort_metadata([chunk for chunk in chunks[1:] if chunk.kind != "TILE"])
-    _check_tiles(len(header.boxes), tiles, once.get("INDX"))
+    once, extra = _sort_metadata([chunk for chunk in chunks[1:] if chunk.kind not in ("INDX", "TILE")])
+    _check_tiles(len(header.boxes), chunks)
     return Container(
         header=header,
-        tiles=tuple(_unpack_tile(tile) for tile in tiles),
+        tiles=tuple(_unpack_tile(chunk) for chunk in chunks if chunk.kind == "TILE"),
         icc=once.get("iccp"),
         exif=once.get("exif"),
         alpha=once.get("ALPH"),
@@ -176,15 +175,13 @@ def read_tile(data: bytes, number: int) -> Tile:
     count = len(read_header(data).boxes)
     if not 0 <= number < count:
         raise InputError(f"tile {number}: expected 0 to {count - 1}")
-    sizes = [0] if count == 1 else []
     for chunk in iter_chunks(data):
         if chunk.kind == "INDX":
-            sizes = _unpack_index(chunk.payload, count)
-        if chunk.kind == "TILE":
-            found = chunk_at(data, chunk.start + sum(sizes[:number]))
-            if sizes and found.kind == "TILE":
-                return _unpack_tile(found)
+            chunk = chunk_at(data, chunk.end + sum(_unpack_index(chunk, count)[:number]))
+        elif chunk.kind == "TILE" and count > 1:
             break
+        if chunk.kind == "TILE":
+            return _unpack_tile(chunk)
     raise corrupt(f"tile {number} is not where the index says")
 
 
@@ -213,14 +210,15 @@ def _check_extra(extra: tuple[tuple[str, bytes], ...]) -> None:
             raise InputError(f"extra chunk {kind!r}: expected {wanted}")
 
 
-def _check_tiles(count: int, tiles: list[Chunk], index: bytes | None) -> None:
-    if len(tiles) != count:
-        raise corrupt(f"{len(tiles)} tiles stand where the grid has {count}")
-    if (index is None) != (count == 1):
-        raise corrupt(f"{count} tiles stand {'without' if index is None else 'with'} an index")
-    if any(a.end != b.start for a, b in itertools.pairwise(tiles)):
+def _check_tiles(count: int, chunks: list[Chunk]) -> None:
+    """Checks that there is a tile for each box, all in one run, after an index if there are several."""
+    run = [chunk for chunk in chunks if chunk.kind in ("INDX", "TILE")]
+    wanted = ["TILE"] if count == 1 else ["INDX"] + ["TILE"] * count
+    if [chunk.kind for chunk in run] != wanted:
+        raise corrupt(f"{sum(chunk.kind == 'TILE' for chunk in run)} tiles do not make a grid of {count}")
+    if any(a.end != b.start for a, b in itertools.pairwise(run)):
         raise corrupt("other chunks stand among the tiles")
-    if index is not None and _unpack_index(index, count) != [tile.end - tile.start for tile in tiles]:
+    if count > 1 and _unpack_index(run[0], count) != [tile.end - tile.start for tile in run[1:]]:
         raise corrupt("the tile index does not fit the tiles")
 
 
@@ -269,8 +267,8 @@ def _unpack_tile(chunk: Chunk) -> Tile:
     return Tile(tuple(strings), (height, width))
 
 
-def _unpack_index(payload: bytes | memoryview, count: int) -> list[int]:
-    fields = Fields(payload)
+def _unpack_index(chunk: Chunk, count: int) -> list[int]:
+    fields = Fields(chunk.payload)
     sizes = [fields.number() for _ in range(count)]
     fields.end()
     return sizes

@@ -94,17 +94,14 @@ def read_bytes(path: str | os.PathLike[str], limit: int, error: type[TinifyError
         if not stat.S_ISREG(found.st_mode):
             raise error(f"{path} is not a regular file: copy its content to one")
         if found.st_size > limit:
-            raise error(
-                f"{path} has {found.st_size} bytes, more than the limit of {limit}: it cannot be what is expected here"
-            )
+            raise error(f"{path} has {found.st_size} bytes, over the limit of {limit}: name another file")
         with open(path, "rb") as stream:
             data = stream.read()
     except FileNotFoundError as cause:
         raise error(f"{path} does not exist: check the path") from cause
     except (OSError, ValueError) as cause:
-        raise error(
-            f"{os.fspath(path)!r} cannot be read: {getattr(cause, 'strerror', None) or cause}; check the path"
-        ) from cause
+        reason = getattr(cause, "strerror", None) or cause
+        raise error(f"{os.fspath(path)!r} cannot be read: {reason}; check the path") from cause
     if not data:
-        raise error(f"{path} is empty: the file has no bytes; make or fetch it again")
+        raise error(f"{path} is empty: make or fetch it again")
     return data
