@@ -225,8 +225,8 @@ def _exif_option(picture: Picture, target: _Format) -> dict[str, Any]:
         return {}
     if target is not _TIFF:
         return {"exif": _EXIF_PREFIX + picture.exif}
-    # A TIFF file's own directory is where its EXIF tags go, so that those of another file's storage must stay out.
-    return {"exif": _photo_tags(to_pil(picture).getexif())}
+    # In a TIFF file these tags join its own, so that those which tell how another file was stored must stay out.
+    return {"exif": _photo_tags(to_pil(picture).getexif()).tobytes()}
 
 
 _lock = threading.Lock()
