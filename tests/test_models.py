@@ -60,7 +60,9 @@ def test_a_training_step_reaches_every_parameter(name: str) -> None:
     model = tinify.create_model(name, N=8, M=12)
     x = torch.rand(1, 3, 64, 64)
     out = RateDistortionLoss(0.01)(model(x), x)
-    assert out["loss"].item() == pytest.approx(out["bpp_loss"].item() + 0.01 * 255**2 * out["mse_loss"].item(), rel=1e-5)
+    assert out["loss"].item() == pytest.approx(
+        out["bpp_loss"].item() + 0.01 * 255**2 * out["mse_loss"].item(), rel=1e-5
+    )
     out["loss"].backward()
     silent = [name for name, p in model.named_parameters() if p.grad is None and not name.endswith("quantiles")]
     assert silent == []

@@ -22,7 +22,9 @@ def test_straight_through_rounds_forward_and_passes_gradients() -> None:
     assert x.grad.tolist() == [1.0] * 4
 
 
-@pytest.mark.parametrize(("x", "upstream", "expected"), [(0.0, 1.0, 0.0), (0.0, -1.0, -1.0), (1.0, 1.0, 1.0), (0.5, 1.0, 1.0)])
+@pytest.mark.parametrize(
+    ("x", "upstream", "expected"), [(0.0, 1.0, 0.0), (0.0, -1.0, -1.0), (1.0, 1.0, 1.0), (0.5, 1.0, 1.0)]
+)
 def test_lower_bound_lets_gradients_through_that_raise(x: float, upstream: float, expected: float) -> None:
     value = torch.tensor([x], requires_grad=True)
     bounded = LowerBound(0.5)(value)

@@ -26,7 +26,10 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     random = np.random.default_rng(0)
     for index in range(4):
         y, x = np.mgrid[0:96, 0:112]
-        waves = [127 + 100 * np.sin(x / random.uniform(5, 20) + c + index) * np.cos(y / random.uniform(5, 20)) for c in range(3)]
+        waves = [
+            127 + 100 * np.sin(x / random.uniform(5, 20) + c + index) * np.cos(y / random.uniform(5, 20))
+            for c in range(3)
+        ]
         Image.fromarray(np.stack(waves, 2).astype(np.uint8)).save(folder / f"{index}.png")
     return folder
 
@@ -45,7 +48,9 @@ def weights(state: TrainingState) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(photos: Path, tmp_path: Path, precision: str) -> None:
     files = list_images(photos)
-    whole = train(new_state(precision=precision), files, _folder(tmp_path / "whole"), held_out=files[:1], validate_every=3)
+    whole = train(
+        new_state(precision=precision), files, _folder(tmp_path / "whole"), held_out=files[:1], validate_every=3
+    )
 
     def interrupt(step: Step) -> None:
         if step.step == 4:
@@ -68,7 +73,9 @@ def test_checkpoints_are_ready_to_use_and_the_log_is_complete(photos: Path, tmp_
     model = load_checkpoint(tmp_path / "model.safetensors")
     assert all(part.has_tables for _, part in model.entropy_models())
     picture = np.asarray(Image.open(files[0]))
-    decoded = tinify.decompress(tinify.compress(picture, str(tmp_path / "model.safetensors")), str(tmp_path / "model.safetensors"))
+    decoded = tinify.decompress(
+        tinify.compress(picture, str(tmp_path / "model.safetensors")), str(tmp_path / "model.safetensors")
+    )
     assert decoded.size == (112, 96)
     with (tmp_path / "log.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))

@@ -11,8 +11,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tinify.coders import CdfTables
     from tinify.codec import Codec
+    from tinify.coders import CdfTables
     from tinify.models import build_model, create_model
     from tinify.spec import Spec
     from tinify.zoo import compress, decompress, load_model

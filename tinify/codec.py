@@ -104,7 +104,7 @@ class Codec:
     def _tensor(self, picture: Picture, box: Box) -> Tensor:
         """The part of a picture that is coded for a tile, (1, 3, height, width) in [0, 1], padded to the stride."""
         left, top, right, bottom = box
-        part = torch.from_numpy(np.ascontiguousarray(picture.pixels[top:bottom, left:right])).to(self._device)
+        part = torch.tensor(picture.pixels[top:bottom, left:right], device=self._device)
         x = part.permute(2, 0, 1)[None].float().div_(255).expand(-1, 3, -1, -1)
         pad, _ = compute_padding(bottom - top, right - left, min_div=self._stride)
         return F.pad(x, pad, mode="replicate").contiguous(memory_format=torch.channels_last)
@@ -122,7 +122,9 @@ class Codec:
         left, top, right, bottom = box
         pad, unpad = compute_padding(bottom - top, right - left, min_div=self._stride)
         if x_hat.shape[2:] != (bottom - top + pad[2] + pad[3], right - left + pad[0] + pad[1]):
-            raise CorruptFileError(f"a tile decodes to {tuple(x_hat.shape[2:])}, not to its box of {bottom - top}x{right - left}")
+            raise CorruptFileError(
+                f"a tile decodes to {tuple(x_hat.shape[2:])}, not to its box of {bottom - top}x{right - left}"
+            )
         return F.pad(x_hat, unpad)[0].permute(1, 2, 0).cpu()
 
 
@@ -180,7 +182,9 @@ def _unpack_plane(data: bytes, header: Header) -> NDArray[np.uint8]:
     try:
         with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
             if image.size != (header.width, header.height) or image.mode != "L":
-                raise CorruptFileError(f"the alpha plane is {image.size} {image.mode}, the picture {header.width}x{header.height}")
+                raise CorruptFileError(
+                    f"the alpha plane is {image.size} {image.mode}, the picture {header.width}x{header.height}"
+                )
             return np.asarray(image)
     except (OSError, SyntaxError, ValueError) as error:
         raise CorruptFileError(f"the alpha plane cannot be read: {error}") from error

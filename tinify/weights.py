@@ -13,16 +13,6 @@ DEFAULT = "tinify-photo"
 FORMAT = "1"
 
 
-def available_weights() -> dict[str, Path]:
-    """The weights that installed packages carry beside their specs: name (spec and preset, ``tinify-photo-q4``) to file."""
-    found: dict[str, Path] = {}
-    for spec, file in get_registry().spec_files().items():
-        namespace, slash, _ = spec.rpartition("/")
-        for weights in Path(str(file)).parent.glob("*.safetensors"):
-            found[namespace + slash + weights.stem] = weights
-    return found
-
-
 def find_weights(name: str = DEFAULT, quality: int | None = None) -> Path:
     """The file of a model's weights: a path, a full name (``tinify-photo-q4``), or a spec's name and a quality.
 
@@ -31,7 +21,7 @@ def find_weights(name: str = DEFAULT, quality: int | None = None) -> Path:
     >>> find_weights("tinify-photo", 4).name
     'tinify-photo-q4.safetensors'
     """
-    known = available_weights()
+    known = get_registry().weight_files()
     if name in known or name.endswith(".safetensors") or Path(name).is_file():
         if quality is not None:
             raise InputError(f"{name} has one quality: leave --quality out, or give the name of a spec")

@@ -16,7 +16,9 @@ from tinify.codec import Codec
 from tinify.errors import InputError, WrongModelError
 from tinify.images import Picture
 from tinify.models import CompressionModel
-from tinify.weights import DEFAULT, available_weights, find_weights
+from tinify.registry import get_registry
+from tinify.weights import DEFAULT, find_weights
+
 
 def load_model(name: str | Path = DEFAULT, *, quality: int | None = None, device: str = "cpu") -> CompressionModel:
     """A trained model in evaluation mode, by name or by the path of a checkpoint.
@@ -35,17 +37,16 @@ def load_codec(name: str = DEFAULT, quality: int | None = None) -> Codec:
 
 def codec_for(header: container.Header, model: str | None = None) -> Codec:
     """The codec that a file needs: the one named in its header, or in ``model``."""
-    if model is None and header.model_name not in available_weights():
+    installed = get_registry().weight_files()
+    if model is None and header.model_name not in installed:
         raise WrongModelError(
             f"this file was coded by model {header.model_name!r} ({header.model_digest.hex()[:12]}), which is not among the "
-            f"installed weights ({', '.join(sorted(available_weights())) or 'none'}): give its weights with --model FILE"
+            f"installed weights ({', '.join(sorted(installed)) or 'none'}): give its weights with --model FILE"
         )
     return load_codec(model or header.model_name)
 
 
-def compress(
-    image: Image.Image | NDArray[Any] | Picture, model: str = DEFAULT, *, quality: int | None = None
-) -> bytes:
+def compress(image: Image.Image | NDArray[Any] | Picture, model: str = DEFAULT, *, quality: int | None = None) -> bytes:
     """A picture as `.tfy` bytes: a Pillow image, or an array (height, width[, 1 to 4]) of uint8, uint16 or floats in [0, 1].
 
     >>> import numpy as np
@@ -68,4 +69,6 @@ def _picture(image: Image.Image | NDArray[Any] | Picture) -> Picture:
         return images.from_pil(image)
     if isinstance(image, np.ndarray):
         return images.from_array(image)
-    raise InputError(f"expected a Pillow image or a numpy array, got {type(image).__name__}; read files with PIL.Image.open")
+    raise InputError(
+        f"expected a Pillow image or a numpy array, got {type(image).__name__}; read files with PIL.Image.open"
+    )

@@ -23,9 +23,7 @@ def _rows(kind: str) -> list[dict[str, str]]:
         specs = ((name, Spec.load(name)) for name in sorted(registry.spec_files()))
         return [{"name": name, "summary": spec.summary, "presets": " ".join(spec.presets)} for name, spec in specs]
     if kind == "weights":
-        from tinify.weights import available_weights
-
-        return [{"name": name, "file": str(path)} for name, path in sorted(available_weights().items())]
+        return [{"name": name, "file": str(path)} for name, path in sorted(registry.weight_files().items())]
     if kind == "plugins":
         fields = ("namespace", "distribution", "version", "status", "reason")
         return [{field: getattr(plugin, field) for field in fields} for plugin in registry.plugins]
@@ -91,7 +89,9 @@ def show_command(name: str, preset: str | None, as_json: bool) -> None:
         _print([{"name": key, "takes": text} for key, text in {**part["parameters"], **part["slots"]}.items()])
     if "spec" in shown:
         spec = shown["spec"]
-        click.echo(f"{spec['name']}: {spec['summary']}\n{spec['cite']}\nid {spec['id']}, pictures in multiples of {spec['stride']}")
+        click.echo(
+            f"{spec['name']}: {spec['summary']}\n{spec['cite']}\nid {spec['id']}, pictures in multiples of {spec['stride']}"
+        )
         click.echo("parameters: " + ", ".join(f"{key}={value}" for key, value in spec["parameters"].items()))
         click.echo("presets: " + (" ".join(spec["presets"]) or "none"))
         click.echo("model:")

@@ -34,7 +34,13 @@ class Result:
 
 @click.command("demo")
 @click.argument("photo", required=False, type=click.Path(path_type=Path))
-@click.option("--out", default=Path("tinify-demo"), show_default=True, type=click.Path(path_type=Path), help="Folder for the results.")
+@click.option(
+    "--out",
+    default=Path("tinify-demo"),
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Folder for the results.",
+)
 @click.option("--model", "-m", default="tinify-photo", show_default=True, help="Weights: an installed name, or a file.")
 @quiet_option
 @json_option

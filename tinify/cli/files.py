@@ -67,7 +67,9 @@ def compress_command(
         result = {"input": str(source), "output": str(output), "width": width, "height": height, "bytes": len(data)}
         click.echo(json.dumps(result | {"bpp": bpp, "seconds": seconds, "model": codec.name, "notes": picture.notes}))
     elif not quiet:
-        click.echo(f"{output}: {len(data)} bytes, {bpp:.3f} bits per pixel, {width}x{height}, {codec.name}, {seconds:.2f} s")
+        click.echo(
+            f"{output}: {len(data)} bytes, {bpp:.3f} bits per pixel, {width}x{height}, {codec.name}, {seconds:.2f} s"
+        )
     _warn(picture.notes, quiet or as_json)
 
 

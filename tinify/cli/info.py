@@ -12,7 +12,8 @@ from tinify import container
 from tinify.cli.files import MAX_FILE, json_option
 from tinify.errors import CheckpointError, FileError
 from tinify.files import read_bytes
-from tinify.weights import available_weights, read_notes
+from tinify.registry import get_registry
+from tinify.weights import read_notes
 
 
 @click.command("info")
@@ -45,7 +46,7 @@ def _picture(file: Path) -> dict[str, Any]:
         "bit depth": header.bit_depth,
         "model": header.model_name,
         "model digest": header.model_digest.hex(),
-        "model installed": header.model_name in available_weights(),
+        "model installed": header.model_name in get_registry().weight_files(),
         "tiles": len(packed.tiles),
         "bytes in strings": sum(strings),
         "bytes of ICC profile": len(packed.icc or b""),

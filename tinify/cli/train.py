@@ -36,7 +36,9 @@ def _assignments(pairs: tuple[str, ...]) -> dict[str, Any]:
 @click.argument("spec")
 @click.option("--data", required=True, type=click.Path(path_type=Path), help="Folder of photographs, searched below.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for checkpoints and the log.")
-@click.option("--val", type=click.Path(path_type=Path), help="Folder of held-out pictures; else some of --data are held out.")
+@click.option(
+    "--val", type=click.Path(path_type=Path), help="Folder of held-out pictures; else some of --data are held out."
+)
 @click.option("--preset", help="A preset of the spec, which sets its parameters and lambda.")
 @click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="A parameter of the spec; may be repeated.")
 @click.option("--lmbda", type=float, help="Lambda, over the preset's: the weight of distortion against bits.")
@@ -46,7 +48,9 @@ def _assignments(pairs: tuple[str, ...]) -> dict[str, Any]:
 @click.option("--crop", type=int, default=256, show_default=True, help="Side of the square crops, in pixels.")
 @click.option("--lr", "rate", type=float, default=1e-4, show_default=True, help="Highest learning rate of Adam.")
 @click.option("--warmup", type=int, default=0, show_default=True, help="Steps of linear rise.")
-@click.option("--final", type=float, default=1.0, show_default=True, help="Last learning rate as a part of --lr (cosine).")
+@click.option(
+    "--final", type=float, default=1.0, show_default=True, help="Last learning rate as a part of --lr (cosine)."
+)
 @click.option("--clip", type=float, default=1.0, show_default=True, help="Bound on the gradient's norm.")
 @click.option("--ema", type=float, default=0.999, show_default=True, help="Decay of the averaged weights.")
 @click.option("--seed", type=int, default=0, show_default=True)
@@ -54,7 +58,9 @@ def _assignments(pairs: tuple[str, ...]) -> dict[str, Any]:
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, or auto.")
 @click.option("--threads", type=int, help="CPU threads.")
 @click.option("--save-every", type=int, default=1000, show_default=True, help="Steps between checkpoints.")
-@click.option("--validate-every", type=int, default=1000, show_default=True, help="Steps between validations; 0 for none.")
+@click.option(
+    "--validate-every", type=int, default=1000, show_default=True, help="Steps between validations; 0 for none."
+)
 @click.option("--tensorboard", is_flag=True, help="Log for TensorBoard too.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out; its own settings hold.")
 @quiet_option
@@ -83,8 +89,8 @@ def train_command(
     import torch
 
     from tinify.training.data import list_images
-    from tinify.training.loop import LOG, STATE, train
     from tinify.training.log import RunLog
+    from tinify.training.loop import LOG, STATE, train
 
     if threads:
         torch.set_num_threads(threads)
@@ -165,7 +171,7 @@ def _new_state(
     if lmbda is None:
         raise InputError(f"{spec} without a preset has no lambda: give --lmbda, or a --preset")
     config = TrainingConfig(lmbda=lmbda, **options)
-    return TrainingState(model.to(device, memory_format=torch.channels_last), config)  # type: ignore[call-overload]
+    return TrainingState(model.to(device), config)
 
 
 def _summary(state: TrainingState, files: int, held_out: int) -> str:
@@ -186,7 +192,12 @@ class _bar:
 
         columns = "{task.fields[bpp]:.3f} bpp  {task.fields[psnr]:.2f} dB  {task.fields[speed]:.0f} crops/s"
         self._progress = Progress(
-            BarColumn(), MofNCompleteColumn(), TextColumn(columns), TimeRemainingColumn(), console=Console(stderr=True), disable=quiet
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn(columns),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=quiet,
         )
         zero = dict.fromkeys(("bpp", "psnr", "speed"), 0.0)
         self._task = self._progress.add_task("train", total=state.config.steps, completed=state.step, **zero)
@@ -204,5 +215,3 @@ class _bar:
             value = getattr(step, name)
             self._mean[name] = value if name not in self._mean else self._mean[name] * 0.98 + value * 0.02
         self._progress.update(self._task, completed=step.step, **self._mean)
-
-

@@ -116,7 +116,9 @@ class EntropyModel(nn.Module):
         if inputs.ndim < 2:
             raise InputError(f"inputs of size {tuple(inputs.shape)}: expected at least a batch and a channel axis")
         if inputs.shape != indexes.shape:
-            raise InputError(f"inputs are {tuple(inputs.shape)} but indexes are {tuple(indexes.shape)}: they must agree")
+            raise InputError(
+                f"inputs are {tuple(inputs.shape)} but indexes are {tuple(indexes.shape)}: they must agree"
+            )
         if not torch.isfinite(inputs).all():
             raise InputError("the tensor to be coded has NaN or infinite elements: check the input and the weights")
         self.update()

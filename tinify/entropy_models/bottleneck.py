@@ -59,9 +59,7 @@ class EntropyBottleneck(EntropyModel):
         """Logits of the cumulative function at ``x``, (channels, 1, n); ``frozen`` keeps gradients from the density."""
         chain = [*zip(self.matrices, self.biases, [*self.factors, None], strict=True)]
         for parameters in chain:
-            matrix, bias, factor = (
-                p if p is None else (p.detach() if frozen else p).to(x.dtype) for p in parameters
-            )
+            matrix, bias, factor = (p if p is None else (p.detach() if frozen else p).to(x.dtype) for p in parameters)
             x = torch.matmul(F.softplus(matrix), x) + bias
             if factor is not None:
                 x = x + torch.tanh(factor) * torch.tanh(x)
@@ -146,4 +144,3 @@ class EntropyBottleneck(EntropyModel):
         """The rounded tensor, (len(strings), channels, *size); ``size`` is the spatial size alone."""
         full = torch.Size((len(strings), self.channels, *size))
         return super().decompress(strings, self.indexes(full), means=self.centre(full))
-

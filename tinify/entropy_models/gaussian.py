@@ -55,7 +55,9 @@ class GaussianConditional(EntropyModel):
         likelihood_bound: float = 1e-9,
     ) -> None:
         super().__init__(likelihood_bound)
-        table = get_scale_table() if scale_table is None else torch.tensor([float(s) for s in scale_table], device="cpu")
+        table = (
+            get_scale_table() if scale_table is None else torch.tensor([float(s) for s in scale_table], device="cpu")
+        )
         if table.numel() < 1 or bool((table <= 0).any()) or bool((table[1:] <= table[:-1]).any()):
             raise InputError(f"scale_table must hold at least one scale, positive and rising; got {scale_table!r}")
         if not scale_bound > 0:
@@ -74,7 +76,7 @@ class GaussianConditional(EntropyModel):
     def build_indexes(self, scales: Tensor) -> Tensor:
         """The row of the tables for every scale, int32: the number of entries but the last that lie strictly below it."""
         table = self.scale_table[:-1]
-        return torch.bucketize(self.lower_bound_scale(scales.float()), table, out_int32=True)
+        return torch.bucketize(self.lower_bound_scale(scales.float()).contiguous(), table, out_int32=True)
 
     def likelihood(self, inputs: Tensor, scales: Tensor, means: Tensor | None = None) -> Tensor:
         """The mass of the unit interval around ``inputs``."""

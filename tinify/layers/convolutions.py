@@ -12,9 +12,7 @@ def conv(in_channels: int, out: int, kernel: int = 5, stride: int = 2) -> nn.Con
 
 def deconv(in_channels: int, out: int, kernel: int = 5, stride: int = 2) -> nn.ConvTranspose2d:
     """A transposed convolution to ``out`` channels: height and width are multiplied by ``stride``."""
-    return nn.ConvTranspose2d(
-        in_channels, out, kernel, stride=stride, padding=kernel // 2, output_padding=stride - 1
-    )
+    return nn.ConvTranspose2d(in_channels, out, kernel, stride=stride, padding=kernel // 2, output_padding=stride - 1)
 
 
 def pixel_shuffle(in_channels: int, factor: int = 2) -> nn.PixelShuffle:

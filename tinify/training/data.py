@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -61,13 +63,11 @@ class Crops:
         """A function that returns the batches of ``steps`` in turn; the next one is made while the last is in use."""
         pool = ThreadPoolExecutor(1, "crops")
         waiting = iter(steps)
-        pending = [pool.submit(self.batch, seed, step) for step, _ in zip(waiting, range(2), strict=False)]
+        pending = deque(pool.submit(self.batch, seed, step) for step in islice(waiting, 2))
 
         def following() -> Tensor:
-            ready = pending.pop(0).result()
-            for step in waiting:
-                pending.append(pool.submit(self.batch, seed, step))
-                break
+            ready = pending.popleft().result()
+            pending.extend(pool.submit(self.batch, seed, step) for step in islice(waiting, 1))
             return ready
 
         return following

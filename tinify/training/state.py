@@ -26,6 +26,7 @@ class TrainingState:
     history: list[dict[str, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         # The quantiles of factorized priors are solved by bisection, so no optimiser moves them.
         self.trained: dict[str, nn.Parameter] = {
             name: p for name, p in self.model.named_parameters() if not name.endswith(".quantiles")
@@ -74,7 +75,7 @@ class TrainingState:
         try:
             saved = json.loads(notes["training"])
             model = build_model(Architecture.from_json(notes["architecture"]))
-            state = cls(model.to(device, memory_format=torch.channels_last), TrainingConfig.from_dict(saved["config"]))  # type: ignore[call-overload]
+            state = cls(model.to(device), TrainingConfig.from_dict(saved["config"]))
             state.step, state.history = int(saved["step"]), list(saved["history"])
             model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
             moments: dict[int, dict[str, Tensor]] = {}
