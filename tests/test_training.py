@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import itertools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +15,9 @@ from PIL import Image
 import tinify
 from tinify.checkpoint import load_checkpoint
 from tinify.errors import CheckpointError, DataError, DivergedError, InputError
-from tinify.training import TrainingConfig, train
-from tinify.training.data import Crops, list_images
+from tinify.training import TrainingConfig
+from tinify.training import train as train_on
+from tinify.training.data import Crops, list_images, read_usable
 from tinify.training.loop import Step
 from tinify.training.state import TrainingState
 
@@ -41,6 +44,11 @@ def new_state(steps: int = 6, **options: object) -> TrainingState:
     return TrainingState(model, TrainingConfig(steps=steps, **settings))  # type: ignore[arg-type]
 
 
+def train(state: TrainingState, files: list[Path], out: Path, held_out: int = 0, **options: Any) -> TrainingState:
+    crops = Crops(files, state.config.crop, state.config.batch)
+    return train_on(state, crops, out, held_out=read_usable(files[:held_out]), **options)
+
+
 def weights(state: TrainingState) -> dict[str, torch.Tensor]:
     return {**state.model.state_dict(), **{f"average.{k}": v for k, v in state.average.items()}}
 
@@ -48,9 +56,7 @@ def weights(state: TrainingState) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(photos: Path, tmp_path: Path, precision: str) -> None:
     files = list_images(photos)
-    whole = train(
-        new_state(precision=precision), files, _folder(tmp_path / "whole"), held_out=files[:1], validate_every=3
-    )
+    whole = train(new_state(precision=precision), files, _folder(tmp_path / "whole"), held_out=1, validate_every=3)
 
     def interrupt(step: Step) -> None:
         if step.step == 4:
@@ -58,10 +64,10 @@ def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(photos: Path, t
 
     broken = _folder(tmp_path / "broken")
     with pytest.raises(KeyboardInterrupt):
-        train(new_state(precision=precision), files, broken, held_out=files[:1], validate_every=3, report=interrupt)
+        train(new_state(precision=precision), files, broken, held_out=1, validate_every=3, report=interrupt)
     resumed = TrainingState.load(broken / "state.safetensors", torch.device("cpu"))
     assert resumed.step == 4
-    train(resumed, files, broken, held_out=files[:1], validate_every=3)
+    train(resumed, files, broken, held_out=1, validate_every=3)
     assert resumed.history == whole.history
     for name, tensor in weights(whole).items():
         assert torch.equal(weights(resumed)[name], tensor), name
@@ -69,7 +75,7 @@ def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(photos: Path, t
 
 def test_checkpoints_are_ready_to_use_and_the_log_is_complete(photos: Path, tmp_path: Path) -> None:
     files = list_images(photos)
-    train(new_state(steps=20), files, tmp_path, held_out=files[:2], validate_every=10)
+    train(new_state(steps=20), files, tmp_path, held_out=2, validate_every=10)
     model = load_checkpoint(tmp_path / "model.safetensors")
     assert all(part.has_tables for _, part in model.entropy_models())
     picture = np.asarray(Image.open(files[0]))
@@ -110,9 +116,13 @@ def test_corrupt_images_are_skipped_and_counted(photos: Path, tmp_path: Path) ->
     (tmp_path / "cut.png").write_bytes(list_images(photos)[0].read_bytes()[:500])
     crops = Crops(list_images(tmp_path), 32, 8)
     with pytest.warns(UserWarning, match="skipped"):
-        for step in range(8):
-            assert crops.batch(0, step).shape == (8, 3, 32, 32)
+        batches = [crops.batch(0, step) for step in range(8)]
+    assert all(batch.shape == (8, 3, 32, 32) for batch in batches)
     assert {path.name for path in crops.skipped} == {"bad.jpg", "cut.png"}
+    with pytest.warns(UserWarning, match="skipped"):
+        assert len(read_usable(list_images(tmp_path))) == 4
+    with pytest.warns(UserWarning, match="skipped"), pytest.raises(DataError, match="none of the 1"):
+        read_usable([tmp_path / "bad.jpg"])
 
 
 def test_folders_without_images_are_named(photos: Path, tmp_path: Path) -> None:
@@ -149,7 +159,7 @@ def test_settings_are_checked_and_the_schedule_is_a_warm_cosine() -> None:
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == pytest.approx(1.0)
     assert rates[100] == pytest.approx(0.1)
-    assert all(a >= b for a, b in zip(rates[10:], rates[11:], strict=False))
+    assert all(a >= b for a, b in itertools.pairwise(rates[10:]))
     with pytest.raises(InputError, match="steps is 0"):
         TrainingConfig(lmbda=1, steps=0)
     with pytest.raises(InputError, match="unknown precision 'int4'"):

@@ -111,19 +111,24 @@ def train_command(
         state = TrainingState.load(state_file, torch_device)
     else:
         state = _new_state(spec, preset, pairs, lmbda, options, torch_device)
-    click.echo(_summary(state, len(files), len(held_out)), err=True) if not quiet else None
+    pictures = read_usable(held_out)
+    if not quiet:
+        click.echo(_summary(state, len(files), len(pictures)), err=True)
+    crops = Crops(files, state.config.crop, state.config.batch)
     log = RunLog(out / LOG, state.step, tensorboard=tensorboard)
-    with _bar(state, quiet) as report:
+    with _Bar(state, quiet) as report:
         train(
             state,
-            files,
+            crops,
             out,
-            held_out=held_out,
+            held_out=pictures,
             save_every=save_every,
             validate_every=validate_every,
             report=report,
             log=log,
         )
+    if crops.skipped:
+        click.echo(f"skipped {len(crops.skipped)} of {len(files)} files that could not be used", err=True)
     if not quiet:
         last = state.history[-1] if state.history else {}
         values = ", ".join(f"{name} {value:.4g}" for name, value in last.items())
@@ -183,7 +188,7 @@ def _summary(state: TrainingState, files: int, held_out: int) -> str:
     )
 
 
-class _bar:
+class _Bar:
     """A progress bar on standard error: bits per pixel, PSNR, crops a second, time left, all smoothed."""
 
     def __init__(self, state: TrainingState, quiet: bool) -> None:

@@ -39,6 +39,19 @@ def read_rgb(path: Path) -> Pixels:
     return pixels if pixels.shape[2] == 3 else pixels.repeat(3, axis=2)
 
 
+def read_usable(files: Sequence[Path]) -> list[Pixels]:
+    """The pictures that can be read; the others are left out with a warning. :class:`DataError` if none is left."""
+    pictures = []
+    for path in files:
+        try:
+            pictures.append(read_rgb(path))
+        except TinifyError as error:
+            warnings.warn(f"skipped {error}", stacklevel=2)
+    if files and not pictures:
+        raise DataError(f"none of the {len(files)} validation pictures can be read, first: {files[0]}")
+    return pictures
+
+
 class Crops:
     """Random crops, flipped at random, from files decoded once and kept in memory up to ``cache_bytes``.
 
@@ -95,7 +108,7 @@ class Crops:
                 raise DataError(f"smaller than the crop of {self.crop} pixels")
         except TinifyError as error:
             self.skipped[path] = str(error)
-            warnings.warn(f"skipped {path}: {error}", stacklevel=2)
+            warnings.warn(f"skipped {path}: {error}".replace(f"{path}: {path}", str(path)), stacklevel=2)
             return None
         if pixels.nbytes <= self._room:
             self._room -= pixels.nbytes

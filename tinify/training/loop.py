@@ -14,7 +14,7 @@ from tinify.checkpoint import save_model
 from tinify.errors import DivergedError
 from tinify.losses import RateDistortionLoss
 from tinify.metrics import psnr
-from tinify.training.data import Crops
+from tinify.training.data import Crops, Pixels
 from tinify.training.log import RunLog
 from tinify.training.state import TrainingState
 from tinify.training.validation import validate
@@ -37,10 +37,10 @@ class Step:
 
 def train(
     state: TrainingState,
-    files: Sequence[Path],
+    crops: Crops,
     out: Path,
     *,
-    held_out: Sequence[Path] = (),
+    held_out: Sequence[Pixels] = (),
     save_every: int = 1000,
     validate_every: int = 1000,
     report: Callable[[Step], None] = lambda step: None,
@@ -55,7 +55,6 @@ def train(
     config, model = state.config, state.model
     device = next(model.parameters()).device
     criterion = RateDistortionLoss(config.lmbda, config.metric)
-    crops = Crops(files, config.crop, config.batch)
     following = crops.ahead(config.seed, range(state.step, config.steps))
     log = log or RunLog(out / LOG, state.step)
     model.train()

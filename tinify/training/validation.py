@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from torch.nn import functional as F
@@ -13,17 +12,17 @@ from tinify.metrics import psnr
 from tinify.models import CompressionModel
 from tinify.ops import compute_padding
 from tinify.training.config import TrainingConfig
-from tinify.training.data import read_rgb
+from tinify.training.data import Pixels
 
 
 @torch.no_grad()
-def validate(model: CompressionModel, files: Sequence[Path], config: TrainingConfig) -> dict[str, float]:
+def validate(model: CompressionModel, pictures: Sequence[Pixels], config: TrainingConfig) -> dict[str, float]:
     """Means over the pictures: ``bpp`` (estimated), ``psnr`` of the 8-bit output in decibels, and the MSE ``loss`` at the run's lambda."""
     assert model.architecture is not None
     device = next(model.parameters()).device
     rates, distances, losses = [], [], []
-    for path in files:
-        x = torch.from_numpy(read_rgb(path).copy()).permute(2, 0, 1)[None].to(device).float() / 255
+    for pixels in pictures:
+        x = torch.tensor(pixels, device=device).permute(2, 0, 1)[None].float() / 255
         height, width = x.shape[2:]
         pad, unpad = compute_padding(height, width, min_div=model.architecture.stride)
         padded = F.pad(x, pad, mode="replicate").contiguous(memory_format=torch.channels_last)
@@ -33,4 +32,4 @@ def validate(model: CompressionModel, files: Sequence[Path], config: TrainingCon
         rates.append(-bits / (height * width))
         distances.append(psnr(x_hat, x))
         losses.append(rates[-1] + config.lmbda * 255**2 * float(torch.mean((x_hat - x) ** 2)))
-    return {name: math.fsum(v) / len(files) for name, v in (("bpp", rates), ("psnr", distances), ("loss", losses))}
+    return {name: math.fsum(v) / len(pictures) for name, v in (("bpp", rates), ("psnr", distances), ("loss", losses))}
