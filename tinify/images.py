@@ -26,6 +26,7 @@ __all__ = [
     "Picture",
     "from_array",
     "from_pil",
+    "output_format",
     "read_picture",
     "to_pil",
     "write_picture",
@@ -187,10 +188,7 @@ def write_picture(picture: Picture, path: str | os.PathLike[str]) -> tuple[str, 
     Traceback (most recent call last):
     tinify.errors.OutputError: a.gif: '.gif' is not written; choose .png, .jpg, .jpeg, .webp, .tif, .tiff, .bmp, .ppm
     """
-    suffix = os.path.splitext(path)[1].lower()
-    if suffix not in _FORMATS:
-        raise OutputError(f"{path}: {suffix!r} is not written; choose {', '.join(_FORMATS)}")
-    target = _FORMATS[suffix]
+    target = _format(path)
     kept, notes = _fit(picture, target)
     stream = io.BytesIO()
     try:
@@ -201,6 +199,22 @@ def write_picture(picture: Picture, path: str | os.PathLike[str]) -> tuple[str, 
         ) from error
     write_atomic(path, stream.getvalue())
     return notes
+
+
+def output_format(path: str | os.PathLike[str]) -> str:
+    """Pillow's name of the format that :func:`write_picture` would write; :class:`OutputError` for an unknown suffix.
+
+    >>> output_format("photo.JPG")
+    'JPEG'
+    """
+    return _format(path).name
+
+
+def _format(path: str | os.PathLike[str]) -> _Format:
+    suffix = os.path.splitext(path)[1].lower()
+    if suffix not in _FORMATS:
+        raise OutputError(f"{path}: {suffix!r} is not written; choose {', '.join(_FORMATS)}")
+    return _FORMATS[suffix]
 
 
 def _fit(picture: Picture, target: _Format) -> tuple[Picture, tuple[str, ...]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import warnings
 from typing import Any
 
 import click
@@ -51,7 +52,8 @@ def cli(ctx: click.Context, debug: bool) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Runs the command line and exits: 0 for success, 2 for an error of the user's or of a file, 130 when interrupted."""
+    """Runs the command line and exits: 0 for success, 2 for an error, 130 when interrupted."""
+    warnings.showwarning = lambda message, *_: click.echo(f"warning: {message}", err=True)  # type: ignore[assignment]
     debug = "--debug" in (sys.argv[1:] if arguments is None else arguments)
     try:
         status: Any = cli.main(args=arguments, prog_name="tinify", standalone_mode=False)

@@ -34,7 +34,7 @@ def _rows(kind: str) -> list[dict[str, str]]:
 @click.argument("kind", required=False, metavar="[KIND]")
 @json_option
 def list_command(kind: str | None, as_json: bool) -> None:
-    """List what is installed: specs, weights, plugins, layers, entropy_models, latent_codecs, ... (all of it without KIND)."""
+    """List what is installed: specs, weights, plugins, layers, entropy_models, ... (all of it without KIND)."""
     if kind is not None and kind.rstrip("s") not in {known.rstrip("s") for known in LISTS}:
         raise UnknownNameError.among("kind", kind, LISTS)
     kinds = LISTS if kind is None else [known for known in LISTS if known.rstrip("s") == kind.rstrip("s")]

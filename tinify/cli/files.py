@@ -12,7 +12,7 @@ import click
 from tinify import container
 from tinify.errors import FileError, OutputError
 from tinify.files import read_bytes, write_atomic
-from tinify.images import MAX_PIXELS, read_picture, write_picture
+from tinify.images import MAX_PIXELS, output_format, read_picture, write_picture
 
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -85,6 +85,7 @@ def decompress_command(
 ) -> None:
     """Turn the .tfy file IN back into a picture; the output's suffix says the format (png, jpg, webp, tif, ...)."""
     output = target(output, source, ".png", force)
+    output_format(output)
     packed = container.read(read_bytes(source, limit=MAX_FILE, error=FileError))
     with progress(f"decompressing {source.name}", quiet or as_json):
         from tinify.zoo import codec_for

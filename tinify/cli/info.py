@@ -66,7 +66,7 @@ def _weights(file: Path) -> dict[str, Any]:
             "preset": architecture["preset"],
             "parameters": architecture["parameters"],
             "training": training.get("config", training),
-            "step": training["step"] if "step" in training else None,
+            "step": training.get("step"),
         }
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{file} has no readable tinify spec inside: {error!r}") from error

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from tinify.cli.files import quiet_option
 from tinify.errors import InputError, OutputError
@@ -36,9 +38,7 @@ def _assignments(pairs: tuple[str, ...]) -> dict[str, Any]:
 @click.argument("spec")
 @click.option("--data", required=True, type=click.Path(path_type=Path), help="Folder of photographs, searched below.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for checkpoints and the log.")
-@click.option(
-    "--val", type=click.Path(path_type=Path), help="Folder of held-out pictures; else some of --data are held out."
-)
+@click.option("--val", type=click.Path(path_type=Path), help="Folder of held-out pictures; else some of --data.")
 @click.option("--preset", help="A preset of the spec, which sets its parameters and lambda.")
 @click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="A parameter of the spec; may be repeated.")
 @click.option("--lmbda", type=float, help="Lambda, over the preset's: the weight of distortion against bits.")
@@ -48,9 +48,7 @@ def _assignments(pairs: tuple[str, ...]) -> dict[str, Any]:
 @click.option("--crop", type=int, default=256, show_default=True, help="Side of the square crops, in pixels.")
 @click.option("--lr", "rate", type=float, default=1e-4, show_default=True, help="Highest learning rate of Adam.")
 @click.option("--warmup", type=int, default=0, show_default=True, help="Steps of linear rise.")
-@click.option(
-    "--final", type=float, default=1.0, show_default=True, help="Last learning rate as a part of --lr (cosine)."
-)
+@click.option("--final", type=float, default=1.0, show_default=True, help="Last learning rate, as a part of --lr.")
 @click.option("--clip", type=float, default=1.0, show_default=True, help="Bound on the gradient's norm.")
 @click.option("--ema", type=float, default=0.999, show_default=True, help="Decay of the averaged weights.")
 @click.option("--seed", type=int, default=0, show_default=True)
@@ -58,11 +56,11 @@ def _assignments(pairs: tuple[str, ...]) -> dict[str, Any]:
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, or auto.")
 @click.option("--threads", type=int, help="CPU threads.")
 @click.option("--save-every", type=int, default=1000, show_default=True, help="Steps between checkpoints.")
-@click.option(
-    "--validate-every", type=int, default=1000, show_default=True, help="Steps between validations; 0 for none."
-)
+@click.option("--validate-every", type=int, default=1000, show_default=True, help="Steps between validations, or 0.")
 @click.option("--tensorboard", is_flag=True, help="Log for TensorBoard too.")
-@click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out; its own settings hold.")
+@click.option(
+    "--resume", is_flag=True, help="Go on from the checkpoint in --out, by its settings; --steps may move the end."
+)
 @quiet_option
 def train_command(
     spec: str,
@@ -83,8 +81,8 @@ def train_command(
 ) -> None:
     """Train SPEC (a name from `tinify list specs`, or a YAML file) on the photographs in --data.
 
-    --out receives model.safetensors, ready for `tinify compress --model`, state.safetensors, from which --resume goes on exactly, and
-    log.csv.
+    --out receives model.safetensors, ready for `tinify compress --model`, state.safetensors, from which --resume goes
+    on exactly, and log.csv.
     """
     import torch
 
@@ -109,6 +107,8 @@ def train_command(
         from tinify.training.state import TrainingState
 
         state = TrainingState.load(state_file, torch_device)
+        if click.get_current_context().get_parameter_source("steps") is ParameterSource.COMMANDLINE:
+            state.config = replace(state.config, steps=options["steps"])
     else:
         state = _new_state(spec, preset, pairs, lmbda, options, torch_device)
     pictures = read_usable(held_out)
@@ -170,9 +170,10 @@ def _new_state(
     torch.manual_seed(options["seed"])
     model = create_model(spec, preset=preset, **_assignments(pairs))
     assert model.architecture is not None
-    lmbda = lmbda or model.architecture.training.get("lmbda")
-    if options["metric"] == "ms-ssim" and preset and preset[1:].isdigit():
-        lmbda = LAMBDAS["ms-ssim"][int(preset[1:]) - 1]
+    if lmbda is None and options["metric"] == "ms-ssim" and preset and preset[1:].isdigit():
+        lmbda = LAMBDAS["ms-ssim"][int(preset[1:]) - 1]  # the presets hold those of MSE
+    elif lmbda is None:
+        lmbda = model.architecture.training.get("lmbda")
     if lmbda is None:
         raise InputError(f"{spec} without a preset has no lambda: give --lmbda, or a --preset")
     config = TrainingConfig(lmbda=lmbda, **options)
@@ -204,8 +205,7 @@ class _Bar:
             console=Console(stderr=True),
             disable=quiet,
         )
-        zero = dict.fromkeys(("bpp", "psnr", "speed"), 0.0)
-        self._task = self._progress.add_task("train", total=state.config.steps, completed=state.step, **zero)
+        self._task = self._progress.add_task("", total=state.config.steps, completed=state.step, bpp=0, psnr=0, speed=0)
         self._mean: dict[str, float] = {}
 
     def __enter__(self) -> Any:
@@ -217,6 +217,6 @@ class _Bar:
 
     def _report(self, step: Any) -> None:
         for name in ("bpp", "psnr", "speed"):
-            value = getattr(step, name)
-            self._mean[name] = value if name not in self._mean else self._mean[name] * 0.98 + value * 0.02
-        self._progress.update(self._task, completed=step.step, **self._mean)
+            self._mean[name] = 0.98 * self._mean.get(name, getattr(step, name)) + 0.02 * getattr(step, name)
+        bpp, psnr, speed = self._mean.values()
+        self._progress.update(self._task, completed=step.step, bpp=bpp, psnr=psnr, speed=speed)

@@ -1,0 +1,204 @@
+"""The commands as a person meets them: what they print, what they leave behind, and how they fail."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import tinify
+from tinify.checkpoint import save_model
+
+Result = subprocess.CompletedProcess[str]
+
+
+def run(*arguments: object, cwd: Path | None = None) -> Result:
+    command = [sys.executable, "-m", "tinify.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300, check=False)
+
+
+def succeed(*arguments: object, cwd: Path | None = None) -> str:
+    result = run(*arguments, cwd=cwd)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def fail(*arguments: object, cwd: Path | None = None) -> str:
+    """The message of a command that must fail: one named error, no traceback, status 2."""
+    result = run(*arguments, cwd=cwd)
+    assert result.returncode == 2, result.stderr or result.stdout
+    assert "Traceback" not in result.stderr
+    assert result.stderr.strip()
+    return result.stderr
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    y, x = np.mgrid[0:61, 0:83]
+    pixels = np.stack([x * 3, y * 4, (x + y) * 1.5], 2).clip(0, 255).astype(np.uint8)
+    path = tmp_path_factory.mktemp("photo") / "photo.png"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pixels).save(path, exif=exif, icc_profile=b"not looked into")
+    return path
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "small.safetensors"
+    save_model(tinify.create_model("mbt2018-mean", preset="q1", N=8, M=8).eval(), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def coded(photo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("coded") / "photo.tfy"
+    succeed("compress", photo, path, "--quiet")
+    return path
+
+
+def test_a_photograph_goes_through_and_keeps_its_metadata(photo: Path, coded: Path, tmp_path: Path) -> None:
+    facts = json.loads(succeed("info", coded, "--json"))
+    assert (facts["width"], facts["height"], facts["model"]) == (83, 61, "tinify-photo-q4")
+    assert facts["bytes"] == coded.stat().st_size
+    for suffix in (".png", ".jpg", ".webp"):
+        out = tmp_path / f"back{suffix}"
+        assert str(out) in succeed("decompress", coded, out)
+        with Image.open(out) as image:
+            assert image.size == (83, 61)
+            assert image.getexif()[0x0112] == 6
+            assert image.info["icc_profile"] == b"not looked into"
+    original = np.asarray(Image.open(photo), float)
+    error = (np.asarray(Image.open(tmp_path / "back.png"), float) - original) ** 2
+    assert 10 * np.log10(255**2 / error.mean()) > 25
+
+
+def test_outputs_are_named_after_inputs_and_never_lost(photo: Path, tmp_path: Path) -> None:
+    shutil.copy(photo, tmp_path / "a.png")
+    report = json.loads(succeed("compress", "a.png", "--json", cwd=tmp_path))
+    assert report["output"] == "a.tfy"
+    assert report["bpp"] == pytest.approx(8 * (tmp_path / "a.tfy").stat().st_size / (61 * 83))
+    assert "a.tfy exists" in fail("compress", "a.png", cwd=tmp_path)
+    succeed("compress", "a.png", "--force", "--quiet", cwd=tmp_path)
+    assert "a.png exists" in fail("decompress", "a.tfy", cwd=tmp_path)
+    assert "is the input" in fail("compress", "a.png", "a.png", cwd=tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "a.tfy"]
+
+
+def test_sixteen_bit_pictures_are_coded_with_a_note(tmp_path: Path) -> None:
+    Image.fromarray(np.arange(300, dtype=np.uint16).reshape(15, 20) * 200).save(tmp_path / "deep.png")
+    result = run("compress", "deep.png", cwd=tmp_path)
+    assert result.returncode == 0
+    assert "16-bit" in result.stderr
+    succeed("decompress", "deep.tfy", "back.png", cwd=tmp_path)
+    assert Image.open(tmp_path / "back.png").mode == "L"
+
+
+def test_weights_can_be_a_file_and_must_be_the_right_one(photo: Path, weights: Path, coded: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.tfy"
+    succeed("compress", photo, other, "--model", weights, "--quiet")
+    assert "give its weights with --model" in fail("decompress", other, tmp_path / "x.png")
+    assert "coded by model" in fail("decompress", coded, tmp_path / "x.png", "--model", weights)
+    succeed("decompress", other, tmp_path / "y.png", "--model", weights)
+    assert not (tmp_path / "x.png").exists()
+    assert "mbt2018-mean" in succeed("info", weights)
+
+
+def test_bad_pictures_give_one_error_and_leave_nothing(photo: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "text.png").write_text("not a picture")
+    (tmp_path / "cut.png").write_bytes(photo.read_bytes()[:300])
+    for name, said in [("absent.png", "does not exist"), ("empty.png", "empty"), ("text.png", "not a picture"), ("cut.png", "cut")]:
+        assert said in fail("compress", name, "out.tfy", cwd=tmp_path), name
+    assert not (tmp_path / "out.tfy").exists()
+    assert "its folder does not exist" in fail("compress", photo, tmp_path / "no" / "out.tfy")
+    assert "is not written" in fail("decompress", photo, tmp_path / "out.docx")
+
+
+def test_bad_files_give_one_error_and_leave_nothing(coded: Path, tmp_path: Path) -> None:
+    data = coded.read_bytes()
+    flipped = bytearray(data)
+    flipped[len(data) // 2] ^= 16
+    newer = bytearray(data)
+    newer[8] = 9
+    cases = {
+        "empty": (b"", "empty"),
+        "other": (b"GIF89a" * 20, "not a .tfy file"),
+        "text": (data.replace(b"\r\n", b"\n"), "text mode"),
+        "cut": (data[:-9], "ends after"),
+        "flipped": (bytes(flipped), "damaged"),
+        "newer": (bytes(newer), "update tinify"),
+        "longer": (data + b"!", "follow the end"),
+    }
+    for name, (content, said) in cases.items():
+        (tmp_path / name).write_bytes(content)
+        assert said in fail("decompress", name, "out.png", cwd=tmp_path), name
+        assert said in fail("info", name, cwd=tmp_path), name
+    assert "does not exist" in fail("decompress", "absent.tfy", "out.png", cwd=tmp_path)
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_unknown_names_are_answered_with_near_ones(photo: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.tfy"
+    assert "did you mean 'tinify-photo'" in fail("compress", photo, out, "--model", "tinify-foto")
+    assert "there are: 4" in fail("compress", photo, out, "--quality", 7)
+    assert "did you mean 'mbt2018-mean'" in fail("show", "mbt2018-men")
+    assert "did you mean 'specs'" in fail("list", "spec_s")
+    assert "unknown" in fail("show", "mbt2018-mean", "--preset", "q9")
+    assert "No such command" in fail("compres")
+
+
+def test_listing_names_what_is_installed() -> None:
+    everything = succeed("list")
+    for name in ("bmshj2018-factorized", "tinify-photo-q4", "vocabulary", "gdn", "hyperprior", "autoencoder"):
+        assert name in everything
+    assert {row["name"] for row in json.loads(succeed("list", "specs", "--json"))["specs"]} >= {"mbt2018-mean"}
+    assert "latent_codec.hyper.h_s.4" in succeed("show", "mbt2018-mean", "--preset", "q5")
+    assert "default 5" in succeed("show", "conv")
+
+
+def test_training_runs_resumes_and_refuses(photo: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    for index in range(3):
+        shutil.copy(photo, data / f"{index}.png")
+    (data / "bad.jpg").write_bytes(b"no picture")
+    small = ["train", "mbt2018-mean", "--data", data, "--set", "N=8", "--set", "M=8", "--crop", 64, "--batch", 2]
+    assert "smaller than the crop" in fail(*small, "--out", tmp_path / "a", "--preset", "q1", "--steps", 2)
+    small[small.index("--crop") + 1 : small.index("--crop") + 2] = [48]
+    out = tmp_path / "run"
+    assert "has no lambda" in fail(*small, "--out", out)
+    result = run(*small, "--out", out, "--preset", "q1", "--steps", 12)
+    assert result.returncode == 0, result.stderr
+    assert "skipped 1 of 4 files" in result.stderr
+    assert "--resume" in fail(*small, "--out", out, "--preset", "q1")
+    succeed(*small, "--out", out, "--resume", "--steps", 14)
+    assert json.loads(succeed("info", out / "model.safetensors", "--json"))["step"] == 14
+    assert "has no images" in fail("train", "mbt2018-mean", "--data", out, "--out", tmp_path / "b")
+    assert "NAME=VALUE" in fail(*small, "--out", tmp_path / "b", "--set", "N")
+    assert "unknown" in fail(*small, "--out", tmp_path / "b", "--set", "Q=3")
+
+
+def test_the_demo_draws_a_picture(photo: Path, tmp_path: Path) -> None:
+    text = succeed("demo", "--out", tmp_path / "demo")
+    assert "JPEG" in text
+    with Image.open(tmp_path / "demo" / "astronaut.side-by-side.png") as sheet:
+        assert sheet.width > 3 * 512
+    report = json.loads(succeed("demo", photo, "--out", tmp_path / "demo", "--json"))
+    ours, jpeg = report["results"]
+    assert ours["size"] == (tmp_path / "demo" / "photo.tfy").stat().st_size
+    assert jpeg["codec"].startswith("JPEG")
+
+
+def test_debug_shows_where_an_error_came_from(tmp_path: Path) -> None:
+    result = run("--debug", "info", tmp_path / "absent.tfy")
+    assert result.returncode != 0
+    assert "Traceback" in result.stderr
