@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from report import describe, finish, in_new_process, json_option, machine, table
 
+from tinify.errors import TinifyError
+
 # A file may take one per cent and so many bytes more than the densities promise.
 OVERHEAD, HEADER = 1.01, 64
 # Decibels by which the shipped weights lead at equal bytes.
@@ -118,8 +120,12 @@ def score(original: Pixels, decoded: Pixels, size: int) -> Score:
     """Rate and distances of one coded picture."""
     import torch
 
-    from tinify.metrics import ms_ssim, psnr
+    from tinify.metrics import MS_SSIM_MIN_SIDE, ms_ssim, psnr
 
+    if min(original.shape[:2]) < MS_SSIM_MIN_SIDE:
+        raise click.ClickException(
+            f"MS-SSIM needs pictures of {MS_SSIM_MIN_SIDE} pixels a side; one has {original.shape[:2]}"
+        )
     a, b = (torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None] / 255 for pixels in (original, decoded))
     height, width, _ = original.shape
     return Score(size, 8 * size / (height * width), psnr(a, b), float(ms_ssim(b, a)))
@@ -165,8 +171,11 @@ def main(images: Path, model: str, limit: int | None, json_file: Path | None) ->
         raise click.UsageError(f"there are no PNG files in {images}")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        in_new_process(encode, paths, folder, model)
-        in_new_process(decode, folder, model if Path(model).is_file() else None)
+        try:
+            in_new_process(encode, paths, folder, model)
+            in_new_process(decode, folder, model if Path(model).is_file() else None)
+        except TinifyError as error:
+            raise click.ClickException(str(error)) from error
         photos = [examine(path, folder) for path in paths]
     facts, means = machine(), mean_scores(photos)
     leads = {rival: means["tinify"]["psnr"] - means[rival]["psnr"] for rival in RIVALS}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import resource
 import tempfile
 import time
@@ -159,10 +160,15 @@ def compare(checkpoint: Path, image: Path, N: int, M: int, threads: int) -> Pari
 @json_option
 def main(image: Path | None, channels: int, latents: int, rounds: int, threads: int, json_file: Path | None) -> None:
     """Time compress and decompress of a 768x512 picture, and compare memory and numbers."""
+    if importlib.util.find_spec("compressai") is None:
+        raise click.ClickException("CompressAI is not installed here: benchmarks/README.md says how to install it")
     image = image or Path(str(files("skimage") / "data" / "coffee.png"))
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Path(folder) / "model.safetensors"
-        in_new_process(_save, checkpoint, image, channels, latents)
+        try:
+            in_new_process(_save, checkpoint, image, channels, latents)
+        except OSError as error:
+            raise click.ClickException(f"{image} cannot be read as a picture: {error}") from error
         memory = {
             library: Memory(
                 *(in_new_process(peak, library, checkpoint, used, channels, latents, threads) for used in (None, image))
