@@ -39,7 +39,8 @@ def model_digest(model: CompressionModel) -> bytes:
 def save_model(model: CompressionModel, path: Path | str, *, training: Mapping[str, Any] | None = None) -> None:
     """Writes weights, tables (built if there are none) and spec to ``path``; the file is complete or absent.
 
-    ``training`` is kept as a note. Raises :class:`CheckpointError` for a model with NaN weights or one not built from a spec.
+    ``training`` is kept as a note. Raises :class:`CheckpointError` for a model with NaN weights or one not built from a
+    spec.
     """
     if model.architecture is None:
         raise CheckpointError("only a model built from a spec can be saved: this one was assembled by hand")
@@ -59,7 +60,8 @@ def load_checkpoint(path: Path | str, device: torch.device | str = "cpu") -> Com
         model.load_state_dict(tensors)
     except RuntimeError as error:
         raise CheckpointError(f"the weights in {path} do not fit the spec beside them: {error}") from error
-    return model.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload, no-any-return]
+    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model.eval()
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str, str]) -> None:

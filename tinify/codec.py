@@ -62,8 +62,9 @@ class Codec:
         header = packed.header
         if header.model_digest != self.digest:
             raise WrongModelError(
-                f"this file was coded by model {header.model_name!r} ({header.model_digest.hex()[:12]}), and the model at "
-                f"hand is {self.name!r} ({self.digest.hex()[:12]}): give the weights it was coded with (--model FILE)"
+                f"this file was coded by model {header.model_name!r} ({header.model_digest.hex()[:12]}), and "
+                f"the model at hand is {self.name!r} ({self.digest.hex()[:12]}): "
+                "give the weights it was coded with (--model FILE)"
             )
         tiles = iter(packed.tiles)
         pixels = _assemble(header, lambda box: self._decode(next(tiles), box))

@@ -1,6 +1,7 @@
 """Plain PyTorch definitions of the small operations that the layers and entropy models are made of.
 
-Papers' letters: ``x`` picture, ``y`` latent, ``z`` hyper-latent, ``*_hat`` what the decoder sees; axes are batch, channel, height, width.
+Papers' letters: ``x`` picture, ``y`` latent, ``z`` hyper-latent, ``*_hat`` what the decoder sees; axes are batch,
+channel, height, width.
 """
 
 from __future__ import annotations
@@ -55,14 +56,15 @@ class LowerBound(nn.Module):
         self.register_buffer("bound", torch.tensor([float(bound)]))
 
     def forward(self, x: Tensor) -> Tensor:
-        bounded: Tensor = _LowerBound.apply(x, self.bound.to(x.dtype))
+        bounded: Tensor = _LowerBound.apply(x, self.bound.to(x.dtype))  # type: ignore[no-untyped-call]
         return bounded
 
 
 class NonNegativeParametrizer(nn.Module):
     """Maps a free parameter ``p`` to ``max(p, b)**2 - pedestal``, which is at least ``minimum``.
 
-    ``init`` is the inverse: the stored parameter for a wanted value. The pedestal (``reparam_offset**2``) keeps gradients alive near zero.
+    ``init`` is the inverse: the stored parameter for a wanted value. The pedestal (``reparam_offset**2``) keeps
+    gradients alive near zero.
     Ballé et al., Density Modeling of Images using a Generalized Normalization Transformation, ICLR 2016, appendix.
 
     >>> p = NonNegativeParametrizer()
@@ -90,9 +92,10 @@ class NonNegativeParametrizer(nn.Module):
 
 
 def gdn(x: Tensor, beta: Tensor, gamma: Tensor, *, inverse: bool = False) -> Tensor:
-    """Generalised divisive normalisation: ``x / sqrt(beta + gamma @ x**2)`` over channels, or its inverse's ``x * sqrt(...)``.
+    """Generalised divisive normalisation: ``x / sqrt(beta + gamma @ x**2)`` over channels.
 
-    ``x`` is (batch, C, height, width), ``beta`` (C,), ``gamma`` (C, C) with a row for each output channel; returns a tensor like ``x``.
+    The inverse is ``x * sqrt(...)``. ``x`` is (batch, C, height, width), ``beta`` (C,), ``gamma`` (C, C) with a row
+    for each output channel; returns a tensor like ``x``.
     Ballé et al., Density Modeling of Images using a Generalized Normalization Transformation, ICLR 2016.
     """
     norm = F.conv2d(x * x, gamma[:, :, None, None], beta)
@@ -107,7 +110,7 @@ def compute_padding(
 ) -> tuple[Padding, Padding]:
     """Centred padding to a multiple of ``min_div`` (or to ``out_h`` x ``out_w``), and its undoing.
 
-    Returns two tuples (left, right, top, bottom) for ``torch.nn.functional.pad``; the second is the negative of the first.
+    Returns two tuples (left, right, top, bottom) for ``torch.nn.functional.pad``; the second negates the first.
 
     >>> compute_padding(5, 8, min_div=4)
     ((0, 0, 1, 2), (0, 0, -1, -2))

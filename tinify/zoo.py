@@ -40,14 +40,17 @@ def codec_for(header: container.Header, model: str | None = None) -> Codec:
     installed = get_registry().weight_files()
     if model is None and header.model_name not in installed:
         raise WrongModelError(
-            f"this file was coded by model {header.model_name!r} ({header.model_digest.hex()[:12]}), which is not among the "
-            f"installed weights ({', '.join(sorted(installed)) or 'none'}): give its weights with --model FILE"
+            f"this file was coded by model {header.model_name!r} ({header.model_digest.hex()[:12]}), which is "
+            f"not among the installed weights ({', '.join(sorted(installed)) or 'none'}): "
+            "give its weights with --model FILE"
         )
     return load_codec(model or header.model_name)
 
 
 def compress(image: Image.Image | NDArray[Any] | Picture, model: str = DEFAULT, *, quality: int | None = None) -> bytes:
-    """A picture as `.tfy` bytes: a Pillow image, or an array (height, width[, 1 to 4]) of uint8, uint16 or floats in [0, 1].
+    """A picture as `.tfy` bytes.
+
+    ``image`` is a Pillow image, or an array (height, width[, 1 to 4]) of uint8, uint16 or floats in [0, 1].
 
     >>> import numpy as np
     >>> decompress(compress(np.zeros((8, 12, 3), np.uint8))).size

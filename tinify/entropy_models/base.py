@@ -21,11 +21,13 @@ class EntropyModel(nn.Module):
     A subclass offers three things, all taking the same ``params`` (predicted scales and means, or nothing):
 
     * ``forward(y, *params, training=None)`` returns ``(y_hat, likelihood)``, both like ``y``;
-    * ``centre(size, *params)`` returns what is subtracted before rounding a ``y`` of that size (it broadcasts against ``y``), or None;
+    * ``centre(size, *params)`` returns what is subtracted before rounding a ``y`` of that size (it broadcasts against
+      ``y``), or None;
     * ``indexes(size, *params)`` returns the row of the tables for every element of such a ``y``, int32.
 
-    Tables are a frozen :class:`~tinify.coders.CdfTables`, kept in three int32 buffers so that a checkpoint carries them. They are built
-    by ``update()``, or on the first ``compress``, and forgotten as soon as a training step makes them stale.
+    Tables are a frozen :class:`~tinify.coders.CdfTables`, kept in three int32 buffers so that a checkpoint carries
+    them. They are built by ``update()``, or on the first ``compress``, and forgotten as soon as a training step makes
+    them stale.
     """
 
     channels: int
@@ -94,8 +96,8 @@ class EntropyModel(nn.Module):
     def quantize(self, inputs: Tensor, mode: str, means: Tensor | None = None) -> Tensor:
         """``inputs`` quantised by ``mode``.
 
-        ``"noise"`` adds uniform noise of width one (and ignores ``means``); ``"dequantize"`` rounds around the means; ``"symbols"``
-        returns the rounded differences as int32. Rounding is half to even.
+        ``"noise"`` adds uniform noise of width one (and ignores ``means``); ``"dequantize"`` rounds around the means;
+        ``"symbols"`` returns the rounded differences as int32. Rounding is half to even.
         """
         if mode == "noise":
             return inputs + torch.empty_like(inputs).uniform_(-0.5, 0.5)
@@ -142,7 +144,7 @@ class EntropyModel(nn.Module):
         return self.likelihood_lower_bound(likelihood) if self.use_likelihood_bound else likelihood
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        # Tables are as long as the training left them, so the buffers take the checkpoint's size before they are filled.
+        # Tables are as long as the training left them, so the buffers take the checkpoint's size first.
         for name in _BUFFERS:
             saved = state_dict.get(prefix + name)
             if saved is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -19,8 +20,9 @@ _MAX_REACH = 8191
 class EntropyBottleneck(EntropyModel):
     """A fully factorized density: one learned, monotone cumulative function for each channel.
 
-    ``forward(x)`` takes (batch, channels, ...) of any rank from 2 and returns ``(x_hat, likelihood)``, both like ``x``: in training
-    mode with uniform noise, else rounded around the medians. ``tail_mass`` is the probability left outside the tables, in all.
+    ``forward(x)`` takes (batch, channels, ...) of any rank from 2 and returns ``(x_hat, likelihood)``, both like ``x``:
+    in training mode with uniform noise, else rounded around the medians. ``tail_mass`` is the probability left outside
+    the tables, in all.
     Ballé et al., Variational Image Compression with a Scale Hyperprior, ICLR 2018, appendix 6.1.
 
     >>> x_hat, likelihood = EntropyBottleneck(4)(torch.randn(2, 4, 8, 8))
@@ -45,7 +47,7 @@ class EntropyBottleneck(EntropyModel):
         widths = (1, *self.filters, 1)
         scale = float(init_scale) ** (1 / (len(self.filters) + 1))
         self.matrices, self.biases, self.factors = nn.ParameterList(), nn.ParameterList(), nn.ParameterList()
-        for narrow, wide in zip(widths[:-1], widths[1:], strict=True):
+        for narrow, wide in pairwise(widths):
             start = math.log(math.expm1(1 / scale / wide))
             self.matrices.append(nn.Parameter(torch.full((channels, wide, narrow), start)))
             self.biases.append(nn.Parameter(torch.empty(channels, wide, 1).uniform_(-0.5, 0.5)))
@@ -57,12 +59,15 @@ class EntropyBottleneck(EntropyModel):
 
     def _logits_cumulative(self, x: Tensor, frozen: bool = False) -> Tensor:
         """Logits of the cumulative function at ``x``, (channels, 1, n); ``frozen`` keeps gradients from the density."""
-        chain = [*zip(self.matrices, self.biases, [*self.factors, None], strict=True)]
-        for parameters in chain:
-            matrix, bias, factor = (p if p is None else (p.detach() if frozen else p).to(x.dtype) for p in parameters)
-            x = torch.matmul(F.softplus(matrix), x) + bias
+        dtype = x.dtype
+
+        def held(parameter: Tensor) -> Tensor:
+            return (parameter.detach() if frozen else parameter).to(dtype)
+
+        for matrix, bias, factor in zip(self.matrices, self.biases, [*self.factors, None], strict=True):
+            x = torch.matmul(F.softplus(held(matrix)), x) + held(bias)
             if factor is not None:
-                x = x + torch.tanh(factor) * torch.tanh(x)
+                x = x + torch.tanh(held(factor)) * torch.tanh(x)
         return x
 
     def _interval(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -112,7 +117,7 @@ class EntropyBottleneck(EntropyModel):
         self.quantiles.copy_((low + high) / 2)
 
     def update(self, force: bool = False, update_quantiles: bool = True) -> bool:
-        """Builds the tables; with ``update_quantiles`` their reach and the medians come from bisection, not from training."""
+        """Builds the tables; with ``update_quantiles`` reach and medians come from bisection, not from training."""
         if self.has_tables and not force:
             return False
         if update_quantiles:

@@ -34,8 +34,9 @@ def _cumulative(x: Tensor) -> Tensor:
 class GaussianConditional(EntropyModel):
     """A Gaussian with the given scale (and mean) for every element, integrated over the unit interval.
 
-    ``forward(y, scales, means=None)`` returns ``(y_hat, likelihood)``, all of one size, (batch, channels, height, width): in training
-    mode with uniform noise, else rounded around the means. For coding a scale is rounded up to the next of ``scale_table``.
+    ``forward(y, scales, means=None)`` returns ``(y_hat, likelihood)``, all of one size, (batch, channels, height,
+    width): in training mode with uniform noise, else rounded around the means. For coding a scale is rounded up to the
+    next of ``scale_table``.
     Ballé et al., ICLR 2018, and Minnen et al., NeurIPS 2018.
 
     >>> model = GaussianConditional(None)
@@ -74,7 +75,7 @@ class GaussianConditional(EntropyModel):
         return self.build_indexes(params[0])
 
     def build_indexes(self, scales: Tensor) -> Tensor:
-        """The row of the tables for every scale, int32: the number of entries but the last that lie strictly below it."""
+        """The row of the tables for every scale, int32: how many entries but the last lie strictly below it."""
         table = self.scale_table[:-1]
         return torch.bucketize(self.lower_bound_scale(scales.float()).contiguous(), table, out_int32=True)
 

@@ -14,14 +14,15 @@ from tinify.latent_codecs.stream import Decode, Encode, Estimate, Shape, Stream
 class LatentCodec(nn.Module):
     """A way to code a latent. A subclass writes :meth:`code` and nothing else.
 
-    ``result`` is the key under which the readings return what ``code`` returns; ``part`` names the stream of a codec that stands alone.
+    ``result`` is the key under which the readings return what ``code`` returns; ``part`` names the stream of a codec
+    that stands alone.
     """
 
     result = "y_hat"
     part = "y"
 
     def code(self, y: Tensor | None, side: Tensor | None, stream: Stream) -> Tensor:
-        """The flow: what the decoder will have of ``y``, given the side information it has. ``y`` is None when decoding."""
+        """The flow: what the decoder will have of ``y``, given its side information. ``y`` is None when decoding."""
         raise NotImplementedError
 
     def forward(self, y: Tensor, side: Tensor | None = None) -> dict[str, Any]:

@@ -18,8 +18,8 @@ _LINKS = {"identity": lambda scales: scales, "softplus": F.softplus}
 class GaussianConditionalLatentCodec(LatentCodec):
     """Codes ``y`` by Gaussians whose parameters are the side information, split into ``chunks`` along the channels.
 
-    ``scale_link`` maps the predicted scales to positive ones: ``"identity"`` leaves that to the entropy model's lower bound, as the field
-    does; ``"softplus"`` starts training faster. Minnen et al., NeurIPS 2018, section 2.
+    ``scale_link`` maps the predicted scales to positive ones: ``"identity"`` leaves that to the entropy model's lower
+    bound, as the field does; ``"softplus"`` starts training faster. Minnen et al., NeurIPS 2018, section 2.
     """
 
     def __init__(

@@ -14,7 +14,8 @@ from tinify.latent_codecs.stream import Stream
 class HyperpriorLatentCodec(LatentCodec):
     """Codes ``y`` with a latent codec of that name, under side information from the one named ``hyper``.
 
-    ``HyperpriorLatentCodec(latent_codec={"y": ..., "hyper": ...})``, or the two by keyword. Ballé et al., ICLR 2018, figure 4.
+    ``HyperpriorLatentCodec(latent_codec={"y": ..., "hyper": ...})``, or the two by keyword. Ballé et al., ICLR 2018,
+    figure 4.
     """
 
     part = ""

@@ -1,4 +1,4 @@
-"""A stream is what a latent codec tells its flow to: the same lines estimate a rate, encode or decode, by the stream passed in."""
+"""What a latent codec tells its flow to: the same lines estimate a rate, encode or decode, by the stream passed in."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ Shape = torch.Size | dict[str, torch.Size] | None
 class Stream(ABC):
     """The place where a tensor becomes what the decoder will see of it.
 
-    ``name`` is the name under which likelihoods and shapes are kept: the path of the ``at`` calls, or ``"y"`` at the root.
+    ``name`` is the name under which likelihoods and shapes are kept: the path of the ``at`` calls, or ``"y"`` at the
+    root.
     """
 
     def __init__(self, name: str = "") -> None:
@@ -37,7 +38,8 @@ class Stream(ABC):
     def code(self, model: EntropyModel, y: Tensor | None, *params: Tensor, quantizer: str = "noise") -> Tensor:
         """Codes ``y`` (None when decoding) by ``model`` under ``params``; returns ``y_hat``.
 
-        ``quantizer`` says what training sees of ``y``: ``"noise"`` added, or ``"ste"``, rounded with a straight-through gradient.
+        ``quantizer`` says what training sees of ``y``: ``"noise"`` added, or ``"ste"``, rounded with a straight-through
+        gradient.
         """
 
 
@@ -53,6 +55,7 @@ class Estimate(Stream):
 
     def code(self, model: EntropyModel, y: Tensor | None, *params: Tensor, quantizer: str = "noise") -> Tensor:
         assert y is not None, "only a decoding stream knows a latent that it was not given"
+        y_hat: Tensor
         y_hat, self.likelihoods[self.name] = model(y, *params)
         if quantizer == "noise":
             return y_hat
@@ -85,7 +88,7 @@ class Encode(Stream):
 
     @property
     def shape(self) -> Shape:
-        """Spatial sizes that a decoder cannot derive: those of the latents coded without parameters; alone if there is one."""
+        """Spatial sizes that a decoder cannot derive: of the latents coded without parameters; alone if only one."""
         shapes = self._root._shapes
         return next(iter(shapes.values())) if len(shapes) == 1 else dict(shapes)
 

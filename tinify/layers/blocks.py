@@ -8,8 +8,9 @@ from torch import Tensor, nn
 class DepthwiseBlock(nn.Module):
     """Two residual branches: a depthwise convolution between two 1x1 ones, then a 1x1 bottleneck the other way round.
 
-    Input and output are (batch, in_channels, height, width). Most of the work is in 1x1 convolutions, which a CPU does well; the
-    shape follows the depthwise blocks of DCVC-DC (Li et al., Neural Video Compression with Diverse Contexts, CVPR 2023).
+    Input and output are (batch, in_channels, height, width). Most of the work is in 1x1 convolutions, which a CPU does
+    well; the shape follows the depthwise blocks of DCVC-DC (Li et al., Neural Video Compression with Diverse Contexts,
+    CVPR 2023).
 
     >>> DepthwiseBlock(8)(torch.zeros(1, 8, 4, 4)).shape
     torch.Size([1, 8, 4, 4])
@@ -32,4 +33,5 @@ class DepthwiseBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.spatial(x)
-        return x + self.pointwise(x)
+        residual: Tensor = self.pointwise(x)
+        return x + residual

@@ -11,7 +11,8 @@ from tinify import ops
 class GDN(nn.Module):
     """Divides each channel by the root of a learned sum of squares over channels; ``inverse=True`` multiplies (IGDN).
 
-    Input and output are (batch, in_channels, height, width). ``beta`` and ``gamma`` are stored in the field's reparametrised form.
+    Input and output are (batch, in_channels, height, width). ``beta`` and ``gamma`` are stored in the field's
+    reparametrised form.
     Ballé et al., Density Modeling of Images using a Generalized Normalization Transformation, ICLR 2016.
 
     >>> GDN(4)(torch.zeros(1, 4, 2, 2)).shape

@@ -21,9 +21,9 @@ LAMBDAS = {
 class RateDistortionLoss(nn.Module):
     """``bpp + lmbda * 255**2 * MSE``, or ``bpp + lmbda * (1 - MS-SSIM)``.
 
-    ``forward(output, target)`` takes a model's output and the picture (batch, 3, height, width) in [0, 1], and returns a dict of scalars:
-    ``bpp_loss`` in bits per pixel of the target, ``mse_loss`` or ``ms_ssim_loss``, and their sum ``loss``; or just the one that
-    ``return_type`` names. Ballé et al., ICLR 2018, section 2.
+    ``forward(output, target)`` takes a model's output and the picture (batch, 3, height, width) in [0, 1], and returns
+    a dict of scalars: ``bpp_loss`` in bits per pixel of the target, ``mse_loss`` or ``ms_ssim_loss``, and their sum
+    ``loss``; or just the one that ``return_type`` names. Ballé et al., ICLR 2018, section 2.
     """
 
     def __init__(self, lmbda: float = 0.01, metric: str = "mse", return_type: str = "all") -> None:

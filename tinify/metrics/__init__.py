@@ -22,9 +22,10 @@ def psnr(a: Tensor, b: Tensor) -> float:
 
 
 def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
-    """Mean multi-scale structural similarity of two batches (batch, channels, height, width) in [0, 1], a scalar tensor.
+    """Mean multi-scale structural similarity of two batches, a scalar tensor.
 
-    Both sides must be at least ``MS_SSIM_MIN_SIDE``. Wang, Simoncelli, Bovik: Multiscale Structural Similarity, Asilomar 2003.
+    Both are (batch, channels, height, width) in [0, 1], of sides at least ``MS_SSIM_MIN_SIDE``.
+    Wang, Simoncelli, Bovik: Multiscale Structural Similarity, Asilomar 2003.
     """
     from torchmetrics.functional.image import multiscale_structural_similarity_index_measure as measure
 

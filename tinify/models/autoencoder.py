@@ -43,7 +43,7 @@ class Autoencoder(CompressionModel):
 
     @torch.no_grad()
     def compress(self, x: Tensor) -> dict[str, Any]:
-        """Returns ``{"strings": ..., "shape": ..., "y_hat": Tensor}``; ``y_hat`` is the latent that the decoder will have."""
+        """Returns ``{"strings": ..., "shape": ..., "y_hat": Tensor}``; the decoder will have that ``y_hat``."""
         self._check(x)
         packed: dict[str, Any] = self.latent_codec.compress(self.g_a(x))
         return packed
@@ -60,7 +60,8 @@ class Autoencoder(CompressionModel):
     def _check(self, x: Tensor) -> None:
         if x.ndim != 4 or x.shape[1] != self.channels or not x.is_floating_point():
             raise InputError(
-                f"x is {x.dtype} of size {tuple(x.shape)}: expected floats in [0, 1] of size (batch, {self.channels}, height, width)"
+                f"x is {x.dtype} of size {tuple(x.shape)}: expected floats in [0, 1] "
+                f"of size (batch, {self.channels}, height, width)"
             )
         stride = self.architecture.stride if self.architecture else 1
         if x.shape[2] % stride or x.shape[3] % stride or not x.numel():

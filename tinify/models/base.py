@@ -41,7 +41,9 @@ class CompressionModel(nn.Module):
 
         Nobody has to call it: ``compress`` does what is needed.
         """
-        return any([part.update(force) for _, part in self.entropy_models()])
+        # A list, not a generator: every part must be updated, whatever the first one says.
+        built = [part.update(force) for _, part in self.entropy_models()]
+        return any(built)
 
     def aux_loss(self) -> Tensor | int:
         """The field's auxiliary loss, summed over the factorized priors; not needed by tinify's own training."""

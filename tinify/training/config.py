@@ -14,9 +14,11 @@ METRICS = ("mse", "ms-ssim")
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """One run. The learning rate rises linearly over ``warmup`` steps and falls to ``final`` times itself along a cosine.
+    """One run.
 
-    ``clip`` bounds the norm of the gradient; ``ema`` is the decay of the averaged weights, which are the ones that validate and ship.
+    The learning rate rises linearly over ``warmup`` steps and falls to ``final`` times itself along a cosine.
+    ``clip`` bounds the norm of the gradient; ``ema`` is the decay of the averaged weights, which are the ones that
+    validate and ship.
     """
 
     lmbda: float

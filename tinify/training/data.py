@@ -55,8 +55,9 @@ def read_usable(files: Sequence[Path]) -> list[Pixels]:
 class Crops:
     """Random crops, flipped at random, from files decoded once and kept in memory up to ``cache_bytes``.
 
-    ``batch(seed, step)`` returns (batch, 3, crop, crop) in [0, 1]. The same seed and step give the same crops whatever was drawn before,
-    which is what makes a run resume exactly. Unreadable or too small files are left out with a warning and counted in ``skipped``.
+    ``batch(seed, step)`` returns (batch, 3, crop, crop) in [0, 1]. The same seed and step give the same crops whatever
+    was drawn before, which is what makes a run resume exactly. Unreadable or too small files are left out with a
+    warning and counted in ``skipped``.
     """
 
     def __init__(self, files: Sequence[Path], crop: int, batch: int, cache_bytes: int = 2 << 30) -> None:

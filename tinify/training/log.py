@@ -15,7 +15,7 @@ _COLUMNS = ("step", "loss", "bpp", "psnr", "norm", "rate", "speed", "val_loss", 
 
 
 class RunLog:
-    """Appends a line every ``every`` steps and at every validation; a resumed run first drops the lines past its step."""
+    """Appends a line every ``every`` steps and at every validation; a resumed run drops the lines past its step."""
 
     def __init__(self, path: Path, step: int = 0, every: int = 10, tensorboard: bool = False) -> None:
         self._every = every

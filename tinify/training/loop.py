@@ -48,9 +48,10 @@ def train(
 ) -> TrainingState:
     """Runs ``state`` to its last step and returns it.
 
-    ``out`` receives ``state.safetensors`` (exact resume), ``model.safetensors`` (averaged weights with coding tables, ready to use) every
-    ``save_every`` steps and at the end, and ``log.csv``. An interrupt saves what was reached before it goes on up. Raises
-    :class:`DivergedError` when the loss is no longer a number, leaving the last checkpoint as it was.
+    ``out`` receives ``state.safetensors`` (exact resume), ``model.safetensors`` (averaged weights with coding tables,
+    ready to use) every ``save_every`` steps and at the end, and ``log.csv``. An interrupt saves what was reached before
+    it goes on up. Raises :class:`DivergedError` when the loss is no longer a number, leaving the last checkpoint as it
+    was.
     """
     config, model = state.config, state.model
     device = next(model.parameters()).device

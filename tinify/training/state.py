@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tinify.checkpoint import read_safetensors, write_safetensors
-from tinify.errors import CheckpointError
+from tinify.errors import CheckpointError, InputError
 from tinify.models import CompressionModel, build_model
 from tinify.spec import Architecture
 from tinify.training.config import TrainingConfig
@@ -26,6 +26,9 @@ class TrainingState:
     history: list[dict[str, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        stride = self.model.architecture.stride if self.model.architecture else 1
+        if self.config.crop % stride:
+            raise InputError(f"crop {self.config.crop} does not fit this model: it takes multiples of {stride}")
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         # The quantiles of factorized priors are solved by bisection, so no optimiser moves them.
         self.trained: dict[str, nn.Parameter] = {
@@ -35,7 +38,10 @@ class TrainingState:
         self.optimizer = torch.optim.Adam(self.trained.values(), lr=self.config.rate, fused=None)
 
     def averaging(self) -> None:
-        """Moves the averaged weights towards the live ones; the decay grows with the step, so that the start is soon forgotten."""
+        """Moves the averaged weights towards the live ones.
+
+        The decay grows with the step, so that the start is soon forgotten.
+        """
         decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.values()), list(self.trained.values()), 1 - decay)
@@ -44,7 +50,8 @@ class TrainingState:
         """A copy of the model with the averaged weights and fresh coding tables, ready to validate and to ship."""
         assert self.model.architecture is not None
         device = next(self.model.parameters()).device
-        copy = build_model(self.model.architecture).to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        copy = build_model(self.model.architecture).eval()
+        copy.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         copy.load_state_dict(self.model.state_dict())
         with torch.no_grad():
             for name, parameter in copy.named_parameters():

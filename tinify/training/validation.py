@@ -17,7 +17,10 @@ from tinify.training.data import Pixels
 
 @torch.no_grad()
 def validate(model: CompressionModel, pictures: Sequence[Pixels], config: TrainingConfig) -> dict[str, float]:
-    """Means over the pictures: ``bpp`` (estimated), ``psnr`` of the 8-bit output in decibels, and the MSE ``loss`` at the run's lambda."""
+    """Means over the pictures: ``bpp`` (estimated), ``psnr`` of the 8-bit output in decibels, and ``loss``.
+
+    ``loss`` is the rate plus the MSE at the run's lambda.
+    """
     assert model.architecture is not None
     device = next(model.parameters()).device
     rates, distances, losses = [], [], []
