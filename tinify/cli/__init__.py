@@ -53,22 +53,28 @@ def cli(ctx: click.Context, debug: bool) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line and exits: 0 for success, 2 for an error, 130 when interrupted."""
-    warnings.showwarning = lambda message, *_: click.echo(f"warning: {message}", err=True)  # type: ignore[assignment]
     debug = "--debug" in (sys.argv[1:] if arguments is None else arguments)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", UserWarning)
+        warnings.showwarning = lambda message, *_: click.echo(f"warning: {message}", err=True)
+        sys.exit(_run(arguments, debug))
+
+
+def _run(arguments: list[str] | None, debug: bool) -> int:
     try:
         status: Any = cli.main(args=arguments, prog_name="tinify", standalone_mode=False)
     except click.ClickException as error:
         error.show()
-        sys.exit(EXIT_ERROR)
+        return EXIT_ERROR
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
-        sys.exit(EXIT_INTERRUPTED)
-    except TinifyError as error:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has gone, which is its right
+        sys.stderr.close()
+        return 0
+    except (TinifyError, MemoryError, OSError) as error:
         if debug:
             raise
-        click.echo(f"tinify: {error}", err=True)
-        sys.exit(EXIT_ERROR)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
-    sys.exit(status if isinstance(status, int) else 0)
+        click.echo(f"tinify: {error or 'out of memory'}", err=True)
+        return EXIT_ERROR
+    return status if isinstance(status, int) else 0

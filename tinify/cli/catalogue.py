@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tinify.cli.files import json_option
+from tinify.cli.options import json_option
 from tinify.errors import UnknownNameError
 from tinify.plugin import KINDS
 from tinify.registry import get_registry
@@ -89,9 +89,8 @@ def show_command(name: str, preset: str | None, as_json: bool) -> None:
         _print([{"name": key, "takes": text} for key, text in {**part["parameters"], **part["slots"]}.items()])
     if "spec" in shown:
         spec = shown["spec"]
-        click.echo(
-            f"{spec['name']}: {spec['summary']}\n{spec['cite']}\nid {spec['id']}, pictures in multiples of {spec['stride']}"
-        )
+        click.echo(f"{spec['name']}: {spec['summary']}\n{spec['cite']}")
+        click.echo(f"id {spec['id']}, pictures in multiples of {spec['stride']}")
         click.echo("parameters: " + ", ".join(f"{key}={value}" for key, value in spec["parameters"].items()))
         click.echo("presets: " + (" ".join(spec["presets"]) or "none"))
         click.echo("model:")

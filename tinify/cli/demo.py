@@ -13,7 +13,7 @@ import click
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from tinify.cli.files import json_option, progress, quiet_option
+from tinify.cli.options import json_option, progress, quiet_option
 from tinify.errors import OutputError
 from tinify.files import write_atomic
 from tinify.images import Picture, from_pil, read_picture, to_pil, write_picture

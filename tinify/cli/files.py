@@ -5,28 +5,17 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Any
 
 import click
 
 from tinify import container
+from tinify.cli.options import force_option, json_option, progress, quiet_option
 from tinify.errors import FileError, OutputError
 from tinify.files import read_bytes, write_atomic
 from tinify.images import MAX_PIXELS, output_format, read_picture, write_picture
 
-quiet_option = click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-force_option = click.option("--force", "-f", is_flag=True, help="Overwrite an output that was not named.")
-
 # The largest picture has so many pixels, and no codec worth its name needs more bytes than raw samples.
 MAX_FILE = 8 * MAX_PIXELS
-
-
-def progress(message: str, quiet: bool) -> Any:
-    """A spinner on standard error while something takes its time."""
-    from rich.console import Console
-
-    return Console(stderr=True, quiet=quiet).status(message)
 
 
 def target(given: Path | None, source: Path, suffix: str, force: bool) -> Path:

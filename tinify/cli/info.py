@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from tinify import container
-from tinify.cli.files import MAX_FILE, json_option
+from tinify.cli.files import MAX_FILE
+from tinify.cli.options import json_option
 from tinify.errors import CheckpointError, FileError
 from tinify.files import read_bytes
 from tinify.registry import get_registry

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from tinify.cli.files import quiet_option
+from tinify.cli.options import quiet_option
 from tinify.errors import InputError, OutputError
 
 if TYPE_CHECKING:
@@ -58,9 +58,7 @@ def _assignments(pairs: tuple[str, ...]) -> dict[str, Any]:
 @click.option("--save-every", type=int, default=1000, show_default=True, help="Steps between checkpoints.")
 @click.option("--validate-every", type=int, default=1000, show_default=True, help="Steps between validations, or 0.")
 @click.option("--tensorboard", is_flag=True, help="Log for TensorBoard too.")
-@click.option(
-    "--resume", is_flag=True, help="Go on from the checkpoint in --out, by its settings; --steps may move the end."
-)
+@click.option("--resume", is_flag=True, help="Go on from the state in --out, by its settings; --steps may differ.")
 @quiet_option
 def train_command(
     spec: str,
@@ -86,7 +84,7 @@ def train_command(
     """
     import torch
 
-    from tinify.training.data import list_images
+    from tinify.training.data import Crops, list_images, read_usable
     from tinify.training.log import RunLog
     from tinify.training.loop import LOG, STATE, train
 
