@@ -144,7 +144,7 @@ def test_bad_pictures_give_one_error_and_leave_nothing(photo: Path, tmp_path: Pa
         ("text.png", "not a picture"),
         ("cut.png", "cut"),
     ]:
-        assert said in fail("compress", f"{name}.png", "out.tfy", cwd=tmp_path), name
+        assert said in fail("compress", name, "out.tfy", cwd=tmp_path), name
     assert not (tmp_path / "out.tfy").exists()
     assert "its folder does not exist" in fail("compress", photo, tmp_path / "no" / "out.tfy")
     assert "is not written" in fail("decompress", photo, tmp_path / "out.docx")
