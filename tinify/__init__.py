@@ -1,8 +1,18 @@
 """tinify: a kit of parts for learned compression.
 
 Floors: a module imports only from lower ones, so that ``import tinify`` and the listing commands need no torch.
-F0 errors; F1 coders, container, files, images, plugin; F2 registry, ops; F3 spec, weights, layers; F4 entropy_models;
-F5 latent_codecs, metrics; F6 losses, models; F7 checkpoint; F8 codec, training; F9 zoo; F10 cli.
+
+    F0   errors
+    F1   chunks, coders, files, ops, plugin, samples
+    F2   container, registry
+    F3   images, layers, spec
+    F4   entropy_models, weights
+    F5   latent_codecs, metrics
+    F6   losses, models
+    F7   checkpoint
+    F8   codec, training
+    F9   zoo
+    F10  cli
 """
 
 from __future__ import annotations

@@ -41,8 +41,8 @@ class UnknownNameError(TinifyError):
     def among(cls, what: str, name: str, known: Iterable[str]) -> UnknownNameError:
         """The error for ``name``, with the nearest known name and the list of all.
 
-        >>> str(UnknownNameError.among("preset", "q9", ["q1", "q8"]))
-        "unknown preset 'q9': did you mean 'q1'? There are: q1, q8"
+        >>> str(UnknownNameError.among("layer", "gnd", ["conv", "gdn"]))
+        "unknown layer 'gnd': did you mean 'gdn'? There are: conv, gdn"
         """
         names = sorted(known)
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)

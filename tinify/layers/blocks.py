@@ -12,6 +12,7 @@ class DepthwiseBlock(nn.Module):
     well; the shape follows the depthwise blocks of DCVC-DC (Li et al., Neural Video Compression with Diverse Contexts,
     CVPR 2023).
 
+    >>> import torch
     >>> DepthwiseBlock(8)(torch.zeros(1, 8, 4, 4)).shape
     torch.Size([1, 8, 4, 4])
     """
