@@ -18,6 +18,7 @@ from tinify.errors import CheckpointError, DataError, DivergedError, InputError
 from tinify.training import TrainingConfig
 from tinify.training import train as train_on
 from tinify.training.data import Crops, list_images, read_usable
+from tinify.training.log import RunLog
 from tinify.training.loop import Step
 from tinify.training.state import TrainingState
 
@@ -88,6 +89,16 @@ def test_checkpoints_are_ready_to_use_and_the_log_is_complete(photos: Path, tmp_
     assert [int(row["step"]) for row in rows if row["loss"]] == [10, 20]
     assert [int(row["step"]) for row in rows if row["val_psnr"]] == [10, 20]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log.csv", "model.safetensors", "state.safetensors"]
+
+
+def test_tensorboard_gets_the_same_figures(photos: Path, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    log = RunLog(tmp_path / "log.csv", every=2, tensorboard=True)
+    train(new_state(steps=4), list_images(photos), tmp_path, held_out=1, validate_every=4, log=log)
+    events = EventAccumulator(str(tmp_path)).Reload()
+    assert [event.step for event in events.Scalars("train/bpp")] == [2, 4]
+    assert [event.step for event in events.Scalars("validation/psnr")] == [4]
 
 
 def test_the_loss_falls(photos: Path, tmp_path: Path) -> None:
