@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -115,17 +116,22 @@ class Codec:
         return Tile(strings=tuple(strings[0] for strings in packed["strings"]), shape=tuple(packed["shape"]))
 
     def _decode(self, tile: Tile, box: Box) -> Tensor:
+        # What a tile's latent measures follows from its box; a file that says otherwise must not make us allocate it.
+        expected = tuple(side // self._stride for side in self._padded(box))
+        if tile.shape != expected:
+            raise CorruptFileError(f"a tile has a latent of {tile.shape}, where its box {box} gives {expected}")
         strings = [[string] for string in tile.strings]
         return self._crop(self.model.decompress(strings, torch.Size(tile.shape))["x_hat"], box)
+
+    def _padded(self, box: Box) -> tuple[int, int]:
+        """Height and width that the model sees of a tile."""
+        left, top, right, bottom = box
+        return -(-(bottom - top) // self._stride) * self._stride, -(-(right - left) // self._stride) * self._stride
 
     def _crop(self, x_hat: Tensor, box: Box) -> Tensor:
         """The picture's own part of a padded reconstruction, (height, width, 3)."""
         left, top, right, bottom = box
-        pad, unpad = compute_padding(bottom - top, right - left, min_div=self._stride)
-        if x_hat.shape[2:] != (bottom - top + pad[2] + pad[3], right - left + pad[0] + pad[1]):
-            raise CorruptFileError(
-                f"a tile decodes to {tuple(x_hat.shape[2:])}, not to its box of {bottom - top}x{right - left}"
-            )
+        _, unpad = compute_padding(bottom - top, right - left, min_div=self._stride)
         return F.pad(x_hat, unpad)[0].permute(1, 2, 0).cpu()
 
 
@@ -137,21 +143,30 @@ def model_name(model: CompressionModel) -> str:
 
 
 def _assemble(header: Header, tile: Callable[[Box], Tensor]) -> NDArray[np.uint8]:
-    """Pixels (height, width, channels) from tiles in [0, 1]; overlapping tiles are cross-faded."""
-    boxes = header.boxes
-    if len(boxes) == 1:
-        return _to_bytes(tile(boxes[0]), header.channels)
-    total = torch.zeros(header.height, header.width, header.channels)
-    weights = torch.zeros(header.height, header.width, 1)
-    for left, top, right, bottom in boxes:
-        x_hat = tile((left, top, right, bottom))
-        rows = _fade(bottom - top, top > 0, bottom < header.height, header.overlap)
-        columns = _fade(right - left, left > 0, right < header.width, header.overlap)
-        weight = (rows[:, None] * columns[None, :])[..., None]
-        part = x_hat.mean(2, keepdim=True) if header.channels == 1 else x_hat
-        total[top:bottom, left:right] += part * weight
-        weights[top:bottom, left:right] += weight
-    return _to_bytes(total / weights, header.channels)
+    """Pixels (height, width, channels) from tiles in [0, 1], cross-faded where they overlap, a row of tiles at a time."""
+    pixels = np.empty((header.height, header.width, header.channels), np.uint8)
+    rows = [[*row] for _, row in groupby(header.boxes, key=lambda box: box[1])]
+    ends = [row[0][1] for row in rows[1:]] + [header.height]
+    carried = (torch.zeros(0, header.width, header.channels), torch.zeros(0, header.width, 1))
+    for row, end in zip(rows, ends, strict=True):
+        _, top, _, bottom = row[0]
+        total = torch.zeros(bottom - top, header.width, header.channels)
+        weights = torch.zeros(bottom - top, header.width, 1)
+        for strip, above in zip((total, weights), carried, strict=True):
+            strip[: len(above)] = above
+        for left, _, right, _ in row:
+            x_hat = tile((left, top, right, bottom))
+            part = x_hat.mean(2, keepdim=True) if header.channels == 1 else x_hat
+            down = _fade(bottom - top, top > 0, bottom < header.height, header.overlap)
+            across = _fade(right - left, left > 0, right < header.width, header.overlap)
+            weight = (down[:, None] * across)[..., None]
+            total[:, left:right] += part * weight
+            weights[:, left:right] += weight
+        done = end - top
+        faded = total[:done] / weights[:done]
+        pixels[top:end] = torch.round(faded * 255).clamp_(0, 255).to(torch.uint8).numpy()
+        carried = (total[done:], weights[done:])
+    return pixels
 
 
 def _fade(length: int, before: bool, after: bool, overlap: int) -> Tensor:
@@ -163,13 +178,6 @@ def _fade(length: int, before: bool, after: bool, overlap: int) -> Tensor:
     if after:
         weight[length - len(ramp) :] *= ramp.flip(0)
     return weight
-
-
-def _to_bytes(x_hat: Tensor, channels: int) -> NDArray[np.uint8]:
-    if channels == 1:
-        x_hat = x_hat.mean(2, keepdim=True)
-    pixels: NDArray[np.uint8] = torch.round(x_hat * 255).clamp(0, 255).to(torch.uint8).contiguous().numpy()
-    return pixels
 
 
 def _pack_plane(plane: NDArray[np.uint8]) -> bytes:

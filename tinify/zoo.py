@@ -29,10 +29,15 @@ def load_model(name: str | Path = DEFAULT, *, quality: int | None = None, device
     return load_checkpoint(find_weights(str(name), quality), device)
 
 
-@lru_cache(maxsize=4)
 def load_codec(name: str = DEFAULT, quality: int | None = None) -> Codec:
-    """A ready codec, by the name or path of its weights; the last few are kept."""
-    return Codec(load_model(name, quality=quality))
+    """A ready codec, by the name or path of its weights; the last few are kept until their files change."""
+    path = find_weights(name, quality)
+    return _codec(path, path.stat().st_mtime_ns if path.is_file() else 0)
+
+
+@lru_cache(maxsize=4)
+def _codec(path: Path, changed: int) -> Codec:
+    return Codec(load_checkpoint(path))
 
 
 def codec_for(header: container.Header, model: str | None = None) -> Codec:
