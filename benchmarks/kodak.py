@@ -27,7 +27,8 @@ TARGETS = {"JPEG": 2.5, "WebP": 0.8}
 Pixels = NDArray[np.uint8]
 RIVALS: dict[str, Callable[..., None]] = {
     "JPEG": lambda image, stream, quality: image.save(stream, "jpeg", quality=quality, subsampling=2, optimize=True),
-    "WebP": lambda image, stream, quality: image.save(stream, "webp", quality=quality, method=6),
+    "WebP": lambda image, stream, quality: image.save(stream, "webp", quality=quality),
+    "WebP, method 6": lambda image, stream, quality: image.save(stream, "webp", quality=quality, method=6),
 }
 
 
@@ -147,6 +148,20 @@ def examine(path: Path, folder: Path) -> Photo:
     return Photo(path.name, json.loads((folder / f"{path.stem}.json").read_text()), identical, scores)
 
 
+def at_one_quality(originals: list[Pixels], save: Callable[..., None], size: float) -> dict[str, float]:
+    """The lowest quality at which a rival's files take ``size`` bytes or more in the mean, and its mean PSNR there."""
+    images = [Image.fromarray(original) for original in originals]
+    low, high = 1, 100
+    while low < high:
+        middle = (low + high) // 2
+        mean = fmean(len(coded(image, save, middle)) for image in images)
+        low, high = (low, middle) if mean >= size else (middle + 1, high)
+    files = [coded(image, save, low) for image in images]
+    pairs = zip(originals, files, strict=True)
+    scores = [score(original, pixels_of(Image.open(io.BytesIO(file))), len(file)) for original, file in pairs]
+    return {"quality": low, "bytes": fmean(s.bytes for s in scores), "psnr": fmean(s.psnr for s in scores)}
+
+
 def mean_scores(photos: list[Photo]) -> dict[str, dict[str, float]]:
     """Each codec's figures, averaged over the pictures."""
     fields = ("bytes", "bpp", "psnr", "ms_ssim")
@@ -179,8 +194,12 @@ def main(images: Path, model: str, limit: int | None, json_file: Path | None) ->
         photos = [examine(path, folder) for path in paths]
     facts, means = machine(), mean_scores(photos)
     leads = {rival: means["tinify"]["psnr"] - means[rival]["psnr"] for rival in RIVALS}
+    originals = [pixels_of(Image.open(path)) for path in paths]
+    level = {rival: at_one_quality(originals, save, means["tinify"]["bytes"]) for rival, save in RIVALS.items()}
     click.echo(f"{model}, {len(photos)} pictures, means; {describe(facts)}\n")
     click.echo(_summary(means))
+    click.echo("\nRivals at one quality for all pictures, their mean bytes no fewer:\n")
+    click.echo(table(["codec", "quality", "bytes", "PSNR dB"], [_level_row(*item) for item in level.items()]))
     overhead = max(photo.scores["tinify"].bytes - photo.estimate / 8 for photo in photos)
     identical = sum(photo.identical for photo in photos)
     click.echo(f"\nPictures that decode to the encoder's own pixels: {identical} of {len(photos)}.")
@@ -196,9 +215,14 @@ def main(images: Path, model: str, limit: int | None, json_file: Path | None) ->
         "model": model,
         "means": means,
         "leads": leads,
+        "at one quality": level,
         "photos": [asdict(photo) for photo in photos],
     }
     finish(result, failures, json_file)
+
+
+def _level_row(codec: str, found: dict[str, float]) -> list[str]:
+    return [codec, f"{found['quality']:.0f}", f"{found['bytes']:.0f}", f"{found['psnr']:.2f}"]
 
 
 def _summary(means: dict[str, dict[str, float]]) -> str:

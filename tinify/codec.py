@@ -143,7 +143,7 @@ def model_name(model: CompressionModel) -> str:
 
 
 def _assemble(header: Header, tile: Callable[[Box], Tensor]) -> NDArray[np.uint8]:
-    """Pixels (height, width, channels) from tiles in [0, 1], cross-faded where they overlap, a row of tiles at a time."""
+    """Pixels (height, width, channels) from tiles in [0, 1], cross-faded where they overlap, row by row of tiles."""
     pixels = np.empty((header.height, header.width, header.channels), np.uint8)
     rows = [[*row] for _, row in groupby(header.boxes, key=lambda box: box[1])]
     ends = [row[0][1] for row in rows[1:]] + [header.height]
