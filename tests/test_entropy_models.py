@@ -46,7 +46,7 @@ def test_untrained_tables_are_the_fields() -> None:
     model = EntropyBottleneck(2)
     for bias in model.biases:
         torch.nn.init.zeros_(bias)
-    model.update(update_quantiles=False)
+    model.update()
     tables = model.tables
     assert tables.offsets.tolist() == [-10, -10]
     assert tables.sizes.tolist() == [23, 23]
@@ -66,7 +66,7 @@ def test_bottleneck_decodes_what_it_coded(size: tuple[int, ...]) -> None:
 def test_coded_size_is_the_entropy_and_little_more() -> None:
     torch.manual_seed(0)
     model = trained_bottleneck()
-    model.update()
+    model.ensure_tables()
     x = torch.randn(1, 6, 64, 64) * 4
     bits = entropy_bits(model, x)
     coded = 8 * len(model.compress(x)[0])

@@ -44,7 +44,7 @@ def save_model(model: CompressionModel, path: Path | str, *, training: Mapping[s
     """
     if model.architecture is None:
         raise CheckpointError("only a model built from a spec can be saved: this one was assembled by hand")
-    model.update()
+    model.ensure_tables()
     notes = {"architecture": model.architecture.to_json(), "training": json.dumps(dict(training or {}))}
     write_safetensors(Path(path), model.state_dict(), notes)
 

@@ -38,7 +38,7 @@ class Codec:
     def __init__(self, model: CompressionModel, *, tile: int = TILE, overlap: int = OVERLAP) -> None:
         if model.architecture is None:
             raise CheckpointError("a codec needs a model built from a spec, whose id its files can carry")
-        model.update()
+        model.ensure_tables()
         self.model = model.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.name = model_name(model)
         self.digest = model_digest(model)

@@ -86,6 +86,10 @@ class EntropyModel(nn.Module):
             setattr(self, name, torch.tensor(array, dtype=torch.int32, device=device))
         return True
 
+    def ensure_tables(self) -> None:
+        """Builds the tables if there are none: what ``compress`` does for those who never heard of ``update``."""
+        self.update()
+
     def forget_tables(self) -> None:
         """Drops the tables; the next ``compress`` builds them anew."""
         if self.has_tables:
@@ -123,7 +127,7 @@ class EntropyModel(nn.Module):
             )
         if not torch.isfinite(inputs).all():
             raise InputError("the tensor to be coded has NaN or infinite elements: check the input and the weights")
-        self.update()
+        self.ensure_tables()
         symbols = self.quantize(inputs, "symbols", means)
         return self.tables.encode_batch(symbols.cpu().numpy(), indexes.cpu().numpy())
 

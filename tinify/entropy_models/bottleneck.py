@@ -116,13 +116,20 @@ class EntropyBottleneck(EntropyModel):
             low, high = torch.where(below, middle, low), torch.where(below, high, middle)
         self.quantiles.copy_((low + high) / 2)
 
-    def update(self, force: bool = False, update_quantiles: bool = True) -> bool:
-        """Builds the tables; with ``update_quantiles`` reach and medians come from bisection, not from training."""
+    def update(self, force: bool = False, update_quantiles: bool = False) -> bool:
+        """Builds the tables if there are none, or anew with ``force``; returns whether it did.
+
+        Their reach and the medians are those of ``quantiles``, which ``update_quantiles`` first sets by bisection.
+        """
         if self.has_tables and not force:
             return False
         if update_quantiles:
             self.solve_quantiles()
         return super().update(force)
+
+    def ensure_tables(self) -> None:
+        """Builds the tables if there are none, from quantiles set by bisection: nothing has to have trained them."""
+        self.update(update_quantiles=True)
 
     @torch.no_grad()
     def build_tables(self) -> CdfTables:
@@ -142,7 +149,7 @@ class EntropyBottleneck(EntropyModel):
 
     def compress(self, x: Tensor) -> list[bytes]:  # type: ignore[override]
         """One string for each batch item of ``x``, (batch, channels, ...)."""
-        self.update()
+        self.ensure_tables()
         return super().compress(x, self.indexes(x.shape), self.centre(x.shape))
 
     def decompress(self, strings: list[bytes], size: tuple[int, ...]) -> Tensor:  # type: ignore[override]

@@ -97,7 +97,7 @@ class Encode(Stream):
         y = y.float()
         if not torch.isfinite(y).all():
             raise InputError(f"latent {self.name} has NaN or infinite elements: check the picture and the weights")
-        model.update()
+        model.ensure_tables()
         centre = model.centre(y.shape, *params)
         symbols = model.quantize(y, "symbols", centre)
         indexes = model.indexes(y.shape, *params)

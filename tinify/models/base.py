@@ -36,14 +36,21 @@ class CompressionModel(nn.Module):
         """Every entropy model with its path, in a fixed order."""
         return ((name, part) for name, part in self.named_modules() if isinstance(part, EntropyModel))
 
-    def update(self, force: bool = False) -> bool:
-        """Builds coding tables where there are none, or all anew with ``force``; returns whether any was built.
+    def ensure_tables(self) -> None:
+        """Builds coding tables where there are none; nobody has to call it, ``compress`` and saving do."""
+        for _, part in self.entropy_models():
+            part.ensure_tables()
 
-        Nobody has to call it: ``compress`` does what is needed.
+    def update(self, *, force: bool = False, update_quantiles: bool = False) -> bool:
+        """The field's name for building the tables, anew with ``force``; returns whether any was built.
+
+        ``update_quantiles`` sets the tails and medians of factorized priors by bisection first.
         """
-        # A list, not a generator: every part must be updated, whatever the first one says.
-        built = [part.update(force) for _, part in self.entropy_models()]
-        return any(built)
+        built = False
+        for _, part in self.entropy_models():
+            options = {"update_quantiles": update_quantiles} if isinstance(part, EntropyBottleneck) else {}
+            built |= part.update(force, **options)
+        return built
 
     def aux_loss(self) -> Tensor | int:
         """The field's auxiliary loss, summed over the factorized priors; not needed by tinify's own training."""

@@ -57,7 +57,7 @@ class TrainingState:
             for name, parameter in copy.named_parameters():
                 if name in self.average:
                     parameter.copy_(self.average[name])
-        copy.update(force=True)
+        copy.update(force=True, update_quantiles=True)
         return copy
 
     def save(self, path: Path) -> None:
