@@ -213,6 +213,8 @@ def test_training_runs_resumes_and_refuses(tmp_path: Path) -> None:
     assert "go on with --resume" in fail(*fits, "--out", out)
     succeed(*fits, "--out", out, "--resume", "--steps", 14)
     assert json.loads(succeed("info", out / "model.safetensors", "--json"))["step"] == 14
+    assert "is a run of mbt2018-mean" in fail("train", "tinify-photo", "--data", data, "--out", out, "--resume")
+    assert "model.safetensors beside it" in fail("compress", data / "0.png", "--model", out / "state.safetensors")
     assert "has no images" in fail("train", "mbt2018-mean", "--data", out, "--out", other)
 
 

@@ -15,11 +15,11 @@ from PIL import Image
 import tinify
 from tinify.checkpoint import load_checkpoint
 from tinify.errors import CheckpointError, DataError, DivergedError, InputError
-from tinify.training import TrainingConfig
-from tinify.training import train as train_on
+from tinify.training.config import TrainingConfig
 from tinify.training.data import Crops, list_images, read_usable
 from tinify.training.log import RunLog
 from tinify.training.loop import Step
+from tinify.training.loop import train as train_on
 from tinify.training.state import TrainingState
 
 
@@ -41,7 +41,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def new_state(steps: int = 6, **options: object) -> TrainingState:
     torch.manual_seed(0)
     model = tinify.create_model("tinify-photo", preset="q4", N=8, M=8, Z=4, B=1, D=1)
-    settings = {"lmbda": 0.013, "batch": 2, "crop": 64, "rate": 1e-3, "warmup": 2, "final": 0.1} | options
+    settings = {"lmbda": 0.013, "batch": 2, "crop": 64, "lr": 1e-3, "warmup": 2, "final": 0.1} | options
     return TrainingState(model, TrainingConfig(steps=steps, **settings))  # type: ignore[arg-type]
 
 
@@ -165,14 +165,16 @@ def test_a_weights_file_is_not_a_training_state(photos: Path, tmp_path: Path) ->
 
 
 def test_settings_are_checked_and_the_schedule_is_a_warm_cosine() -> None:
-    config = TrainingConfig(lmbda=1, steps=100, rate=1.0, warmup=10, final=0.1)
-    rates = [config.rate_at(step) for step in range(101)]
+    config = TrainingConfig(lmbda=1, steps=100, lr=1.0, warmup=10, final=0.1)
+    rates = [config.lr_at(step) for step in range(101)]
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == pytest.approx(1.0)
     assert rates[100] == pytest.approx(0.1)
     assert all(a >= b for a, b in itertools.pairwise(rates[10:]))
     with pytest.raises(InputError, match="steps is 0"):
         TrainingConfig(lmbda=1, steps=0)
+    with pytest.raises(CheckpointError, match="beta, steps"):
+        TrainingConfig.from_dict({k: v for k, v in config.as_dict().items() if k != "steps"} | {"beta": 1})
     with pytest.raises(InputError, match="unknown precision 'int4'"):
         TrainingConfig(lmbda=1, precision="int4")
 

@@ -54,14 +54,33 @@ def load_checkpoint(path: Path | str, device: torch.device | str = "cpu") -> Com
     tensors, notes = read_safetensors(Path(path))
     if "architecture" not in notes:
         raise CheckpointError(f"{path} is a safetensors file without a tinify spec inside: was it saved by save_model?")
+    if any(name.startswith("average.") for name in tensors):
+        raise CheckpointError(
+            f"{path} is the state of a training run: the weights to use are in model.safetensors beside it"
+        )
     model = build_model(Architecture.from_json(notes["architecture"]))
     _check_finite(tensors, path)
-    try:
-        model.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise CheckpointError(f"the weights in {path} do not fit the spec beside them: {error}") from error
+    load_weights(model, tensors, path)
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model.eval()
+
+
+def load_weights(model: CompressionModel, tensors: Mapping[str, Tensor], path: Path | str) -> None:
+    """Fills a model with the tensors read from ``path``; :class:`CheckpointError` if they are not exactly its own."""
+    expected = model.state_dict().keys()
+    missing, foreign = sorted(expected - tensors.keys()), sorted(tensors.keys() - expected)
+    reasons = [
+        f"{len(names)} {what}, first {names[0]}"
+        for names, what in ((missing, "missing"), (foreign, "of no part"))
+        if names
+    ]
+    if not reasons:
+        try:
+            model.load_state_dict(dict(tensors))
+        except RuntimeError as error:
+            reasons = [str(error).splitlines()[-1].strip()]
+    if reasons:
+        raise CheckpointError(f"the weights in {path} do not fit the spec inside: {'; '.join(reasons)}")
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str, str]) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 import click
 from click.core import ParameterSource
 
 from tinify.cli.options import quiet_option
 from tinify.errors import InputError, OutputError
+from tinify.training.config import TrainingConfig
 
 if TYPE_CHECKING:
     from tinify.training.state import TrainingState
@@ -34,6 +35,16 @@ def _assignments(pairs: tuple[str, ...]) -> dict[str, Any]:
     return parameters
 
 
+def _settings(command: Any) -> Any:
+    """An option for each setting of a run, with its default and its help; lambda may be left to the preset."""
+    hints = get_type_hints(TrainingConfig)
+    for setting in reversed(fields(TrainingConfig)):
+        kind = click.Choice(get_args(hints[setting.name])) if get_args(hints[setting.name]) else hints[setting.name]
+        known = {} if setting.default is MISSING else {"default": setting.default, "show_default": True}
+        command = click.option(f"--{setting.name}", type=kind, help=setting.metadata["help"], **known)(command)
+    return command
+
+
 @click.command("train")
 @click.argument("spec")
 @click.option("--data", required=True, type=click.Path(path_type=Path), help="Folder of photographs, searched below.")
@@ -41,24 +52,13 @@ def _assignments(pairs: tuple[str, ...]) -> dict[str, Any]:
 @click.option("--val", type=click.Path(path_type=Path), help="Folder of held-out pictures; else some of --data.")
 @click.option("--preset", help="A preset of the spec, which sets its parameters and lambda.")
 @click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="A parameter of the spec; may be repeated.")
-@click.option("--lmbda", type=float, help="Lambda, over the preset's: the weight of distortion against bits.")
-@click.option("--metric", type=click.Choice(["mse", "ms-ssim"]), default="mse", show_default=True)
-@click.option("--steps", type=int, default=100_000, show_default=True)
-@click.option("--batch", type=int, default=8, show_default=True)
-@click.option("--crop", type=int, default=256, show_default=True, help="Side of the square crops, in pixels.")
-@click.option("--lr", "rate", type=float, default=1e-4, show_default=True, help="Highest learning rate of Adam.")
-@click.option("--warmup", type=int, default=0, show_default=True, help="Steps of linear rise.")
-@click.option("--final", type=float, default=1.0, show_default=True, help="Last learning rate, as a part of --lr.")
-@click.option("--clip", type=float, default=1.0, show_default=True, help="Bound on the gradient's norm.")
-@click.option("--ema", type=float, default=0.999, show_default=True, help="Decay of the averaged weights.")
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True)
+@_settings
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, or auto.")
-@click.option("--threads", type=int, help="CPU threads.")
-@click.option("--save-every", type=int, default=1000, show_default=True, help="Steps between checkpoints.")
-@click.option("--validate-every", type=int, default=1000, show_default=True, help="Steps between validations, or 0.")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads.")
+@click.option("--save-every", type=click.IntRange(1), default=1000, show_default=True, help="Steps between saves.")
+@click.option("--validate-every", type=click.IntRange(0), default=1000, show_default=True, help="0 for never.")
 @click.option("--tensorboard", is_flag=True, help="Log for TensorBoard too.")
-@click.option("--resume", is_flag=True, help="Go on from the state in --out, by its settings; --steps may differ.")
+@click.option("--resume", is_flag=True, help="Go on from the state in --out, by its settings where none are given.")
 @quiet_option
 def train_command(
     spec: str,
@@ -67,7 +67,6 @@ def train_command(
     val: Path | None,
     preset: str | None,
     pairs: tuple[str, ...],
-    lmbda: float | None,
     device: str,
     threads: int | None,
     save_every: int,
@@ -105,10 +104,12 @@ def train_command(
         from tinify.training.state import TrainingState
 
         state = TrainingState.load(state_file, torch_device)
-        if click.get_current_context().get_parameter_source("steps") is ParameterSource.COMMANDLINE:
-            state.config = replace(state.config, steps=options["steps"])
+        _check_same_spec(spec, state, state_file)
+        source = click.get_current_context().get_parameter_source
+        given = {name: value for name, value in options.items() if source(name) is ParameterSource.COMMANDLINE}
+        state.config = replace(state.config, **given)
     else:
-        state = _new_state(spec, preset, pairs, lmbda, options, torch_device)
+        state = _new_state(spec, preset, pairs, options, torch_device)
     pictures = read_usable(held_out)
     if not quiet:
         click.echo(_summary(state, len(files), len(pictures)), err=True)
@@ -156,26 +157,35 @@ def _make_folder(out: Path) -> None:
 
 
 def _new_state(
-    spec: str, preset: str | None, pairs: tuple[str, ...], lmbda: float | None, options: dict[str, Any], device: Any
+    spec: str, preset: str | None, pairs: tuple[str, ...], options: dict[str, Any], device: Any
 ) -> TrainingState:
     import torch
 
     from tinify.losses import LAMBDAS
     from tinify.models import create_model
-    from tinify.training.config import TrainingConfig
     from tinify.training.state import TrainingState
 
     torch.manual_seed(options["seed"])
     model = create_model(spec, preset=preset, **_assignments(pairs))
     assert model.architecture is not None
+    lmbda = options["lmbda"]
     if lmbda is None and options["metric"] == "ms-ssim" and preset and preset[1:].isdigit():
         lmbda = LAMBDAS["ms-ssim"][int(preset[1:]) - 1]  # the presets hold those of MSE
     elif lmbda is None:
         lmbda = model.architecture.training.get("lmbda")
     if lmbda is None:
         raise InputError(f"{spec} without a preset has no lambda: give --lmbda, or a --preset")
-    config = TrainingConfig(lmbda=lmbda, **options)
+    config = TrainingConfig(**{**options, "lmbda": lmbda})
     return TrainingState(model.to(device), config)
+
+
+def _check_same_spec(spec: str, state: TrainingState, path: Path) -> None:
+    from tinify.spec import Spec
+
+    assert state.model.architecture is not None
+    asked, saved = Spec.load(spec).name, state.model.architecture.name
+    if asked != saved:
+        raise InputError(f"{path} is a run of {saved}, not of {asked}: name {saved}, or another --out")
 
 
 def _summary(state: TrainingState, files: int, held_out: int) -> str:

@@ -1,62 +1,66 @@
-"""What a training run is told; every value decides the result, so all are kept in its checkpoints."""
+"""What a training run is told; every setting decides the result, so all are kept in its checkpoints."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, get_args, get_type_hints
 
-from tinify.errors import InputError
+from tinify.errors import CheckpointError, InputError
 
-PRECISIONS = ("float32", "bfloat16")
-METRICS = ("mse", "ms-ssim")
+
+def _setting(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """One run.
+    """One run; ``metadata["help"]`` of each field says what it is. Raises :class:`~tinify.errors.InputError`.
 
-    The learning rate rises linearly over ``warmup`` steps and falls to ``final`` times itself along a cosine.
-    ``clip`` bounds the norm of the gradient; ``ema`` is the decay of the averaged weights, which are the ones that
-    validate and ship.
+    >>> config = TrainingConfig(lmbda=0.01, steps=100, lr=1.0, warmup=10)
+    >>> config.lr_at(4), config.lr_at(10)
+    (0.5, 1.0)
     """
 
-    lmbda: float
-    metric: str = "mse"
-    steps: int = 100_000
-    batch: int = 8
-    crop: int = 256
-    rate: float = 1e-4
-    warmup: int = 0
-    final: float = 1.0
-    clip: float = 1.0
-    ema: float = 0.999
-    seed: int = 0
-    precision: str = "float32"
+    lmbda: float = field(metadata={"help": "Weight of distortion against bits; else that of the preset."})
+    metric: Literal["mse", "ms-ssim"] = _setting("mse", "Distortion.")
+    steps: int = _setting(100_000, "Length of the run.")
+    batch: int = _setting(8, "Crops in a step.")
+    crop: int = _setting(256, "Side of the square crops, in pixels.")
+    lr: float = _setting(1e-4, "Highest learning rate of Adam.")
+    warmup: int = _setting(0, "Steps over which the learning rate rises to it.")
+    final: float = _setting(1.0, "Part of it left at the end of a cosine; 1 for none.")
+    clip: float = _setting(1.0, "Bound on the gradient's norm.")
+    ema: float = _setting(0.999, "Decay of the averaged weights, which are the ones that ship.")
+    seed: int = _setting(0, "Of initialisation, crops and noise.")
+    precision: Literal["float32", "bfloat16"] = _setting("float32", "Of the transforms, by autocast.")
 
     def __post_init__(self) -> None:
-        for name in ("lmbda", "steps", "batch", "crop", "rate", "clip"):
+        for name in ("lmbda", "steps", "batch", "crop", "lr", "clip"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} is {getattr(self, name)!r}: expected a positive number")
-        for name, known in (("metric", METRICS), ("precision", PRECISIONS)):
-            if getattr(self, name) not in known:
-                raise InputError(f"unknown {name} {getattr(self, name)!r}: expected one of {', '.join(known)}")
-        if not 0 <= self.ema < 1 or not 0 <= self.final <= 1 or self.warmup < 0:
-            raise InputError("ema must lie in [0, 1), final in [0, 1], and warmup must not be negative")
+        for name, hint in get_type_hints(type(self)).items():
+            if get_args(hint) and getattr(self, name) not in get_args(hint):
+                known = ", ".join(get_args(hint))
+                raise InputError(f"unknown {name} {getattr(self, name)!r}: expected one of {known}")
+        if not 0 <= self.ema < 1 or not 0 <= self.final <= 1 or self.warmup < 0 or self.seed < 0:
+            raise InputError("ema must lie in [0, 1), final in [0, 1], and neither warmup nor seed be negative")
 
-    def rate_at(self, step: int) -> float:
-        """The learning rate of a step, counted from 0."""
+    def lr_at(self, step: int) -> float:
+        """The learning rate of a step, counted from 0: a linear rise, then a cosine."""
         if step < self.warmup:
-            return self.rate * (step + 1) / self.warmup
+            return self.lr * (step + 1) / self.warmup
         progress = (step - self.warmup) / max(1, self.steps - self.warmup)
-        return self.rate * (self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
+        return self.lr * (self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
 
     def as_dict(self) -> dict[str, Any]:
-        """The values by name, ready for JSON."""
+        """The settings by name, ready for JSON."""
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> TrainingConfig:
-        """The run that ``as_dict`` described."""
-        known = {field.name for field in fields(cls)}
-        return cls(**{name: value for name, value in values.items() if name in known})
+    def from_dict(cls, settings: dict[str, Any]) -> TrainingConfig:
+        """The run that ``as_dict`` described; :class:`~tinify.errors.CheckpointError` if it was another version's."""
+        strange = settings.keys() ^ get_type_hints(cls).keys()
+        if strange:
+            raise CheckpointError(f"these training settings differ from this version's: {', '.join(sorted(strange))}")
+        return cls(**settings)

@@ -11,7 +11,7 @@ from tinify.errors import InputError, OutputError
 if TYPE_CHECKING:
     from tinify.training.loop import Step
 
-_COLUMNS = ("step", "loss", "bpp", "psnr", "norm", "rate", "speed", "val_loss", "val_bpp", "val_psnr")
+_COLUMNS = ("step", "loss", "bpp", "psnr", "norm", "lr", "speed", "val_loss", "val_bpp", "val_psnr")
 
 
 class RunLog:

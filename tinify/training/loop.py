@@ -31,7 +31,7 @@ class Step:
     bpp: float
     psnr: float
     norm: float
-    rate: float
+    lr: float
     speed: float
 
 
@@ -89,7 +89,7 @@ def save(state: TrainingState, out: Path) -> None:
 def _step(state: TrainingState, x: torch.Tensor, criterion: RateDistortionLoss, begun: float) -> Step:
     config = state.config
     for group in state.optimizer.param_groups:
-        group["lr"] = config.rate_at(state.step)
+        group["lr"] = config.lr_at(state.step)
     state.optimizer.zero_grad(set_to_none=True)
     with torch.autocast(x.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
         output = state.model(x)
@@ -113,6 +113,6 @@ def _step(state: TrainingState, x: torch.Tensor, criterion: RateDistortionLoss, 
         bpp=losses["bpp_loss"].item(),
         psnr=similarity,
         norm=norm,
-        rate=config.rate_at(state.step - 1),
+        lr=config.lr_at(state.step - 1),
         speed=len(x) / (time.perf_counter() - begun),
     )

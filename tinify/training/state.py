@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from tinify.checkpoint import read_safetensors, write_safetensors
+from tinify.checkpoint import load_weights, read_safetensors, write_safetensors
 from tinify.errors import CheckpointError, InputError
 from tinify.models import CompressionModel, build_model
 from tinify.spec import Architecture
@@ -35,7 +35,7 @@ class TrainingState:
             name: p for name, p in self.model.named_parameters() if not name.endswith(".quantiles")
         }
         self.average = {name: p.detach().clone() for name, p in self.trained.items()}
-        self.optimizer = torch.optim.Adam(self.trained.values(), lr=self.config.rate, fused=None)
+        self.optimizer = torch.optim.Adam(self.trained.values(), lr=self.config.lr, fused=None)
 
     def averaging(self) -> None:
         """Moves the averaged weights towards the live ones.
@@ -84,7 +84,7 @@ class TrainingState:
             model = build_model(Architecture.from_json(notes["architecture"]))
             state = cls(model.to(device), TrainingConfig.from_dict(saved["config"]))
             state.step, state.history = int(saved["step"]), list(saved["history"])
-            model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
+            load_weights(model, {k[6:]: v for k, v in tensors.items() if k.startswith("model.")}, path)
             moments: dict[int, dict[str, Tensor]] = {}
             for index, name in enumerate(state.trained):
                 state.average[name].copy_(tensors[f"average.{name}"])
