@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinify.errors import InputError, OutputError
+from tinify.files import write_atomic
 
 if TYPE_CHECKING:
     from tinify.training.loop import Step
@@ -20,14 +22,16 @@ class RunLog:
     def __init__(self, path: Path, step: int = 0, every: int = 10, tensorboard: bool = False) -> None:
         self._every = every
         self._writer: Any = _tensorboard(path.parent, step) if tensorboard else None
+        kept = io.StringIO(newline="")
+        rows = csv.DictWriter(kept, _COLUMNS, extrasaction="ignore")
+        rows.writeheader()
         try:
-            kept = _lines_up_to(path, step)
-            self._file = path.open("w", newline="")
+            rows.writerows(_lines_up_to(path, step))
+            write_atomic(path, kept.getvalue().encode())
+            self._file = path.open("a", newline="")
         except OSError as error:
             raise OutputError(f"cannot write the log {path}: {error}") from error
         self._csv = csv.DictWriter(self._file, _COLUMNS)
-        self._csv.writeheader()
-        self._csv.writerows(kept)
 
     def step(self, step: Step) -> None:
         """Keeps a training step."""
