@@ -119,6 +119,10 @@ def test_unusable_checkpoints_are_named(tmp_path: Path) -> None:
     save_file({**tensors, first: torch.full_like(tensors[first], torch.nan)}, bad, notes)
     with pytest.raises(CheckpointError, match="NaN"):
         load_checkpoint(bad)
+    table = next(name for name in tensors if name.endswith("_quantized_cdf"))
+    save_file({**tensors, table: tensors[table].flip(1)}, bad, notes)
+    with pytest.raises(CheckpointError, match="tables in .* are damaged"):
+        load_checkpoint(bad)
     save_file({name: t for name, t in tensors.items() if name != first}, bad, notes)
     with pytest.raises(CheckpointError, match="do not fit"):
         load_checkpoint(bad)

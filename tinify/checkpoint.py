@@ -13,7 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from tinify.errors import CheckpointError
+from tinify.entropy_models.base import TABLE_BUFFERS
+from tinify.errors import CheckpointError, InputError
 from tinify.files import write_atomic
 from tinify.models import CompressionModel, build_model
 from tinify.spec import Architecture
@@ -29,8 +30,10 @@ def model_digest(model: CompressionModel) -> bytes:
     digest.update(model.architecture.id.encode() if model.architecture else b"")
     for name, part in model.entropy_models():
         digest.update(name.encode() + b"\0" + part.tables.digest)
-    for name, parameter in sorted(model.named_parameters()):
-        array = parameter.detach().cpu().contiguous().numpy()
+    for name, tensor in sorted(model.state_dict().items()):
+        if name.endswith(TABLE_BUFFERS):
+            continue
+        array = tensor.detach().cpu().contiguous().numpy()
         digest.update(f"{name}\0{array.dtype.str}\0{array.shape}\0".encode())
         digest.update(array.tobytes())
     return digest.digest()[:16]
@@ -61,6 +64,11 @@ def load_checkpoint(path: Path | str, device: torch.device | str = "cpu") -> Com
     model = build_model(Architecture.from_json(notes["architecture"]))
     _check_finite(tensors, path)
     load_weights(model, tensors, path)
+    try:
+        for _, part in model.entropy_models():
+            _ = part.has_tables and part.tables
+    except InputError as error:
+        raise CheckpointError(f"the coding tables in {path} are damaged: {error}") from error
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model.eval()
 

@@ -12,7 +12,8 @@ from tinify.coders import CdfTables
 from tinify.errors import InputError, TablesMissingError
 from tinify.ops import LowerBound
 
-_BUFFERS = ("_quantized_cdf", "_cdf_length", "_offset")
+# What a state dict keeps the tables in.
+TABLE_BUFFERS = ("_quantized_cdf", "_cdf_length", "_offset")
 
 
 class EntropyModel(nn.Module):
@@ -42,7 +43,7 @@ class EntropyModel(nn.Module):
         self.use_likelihood_bound = likelihood_bound > 0
         if self.use_likelihood_bound:
             self.likelihood_lower_bound = LowerBound(likelihood_bound)
-        for name in _BUFFERS:
+        for name in TABLE_BUFFERS:
             self.register_buffer(name, torch.empty(0, dtype=torch.int32))
         self._tables: CdfTables | None = None
 
@@ -67,7 +68,7 @@ class EntropyModel(nn.Module):
                 "or call update() on the encoding side (tables are never rebuilt where files are decoded)"
             )
         if self._tables is None:
-            cdf, length, offset = (getattr(self, name).cpu().numpy() for name in _BUFFERS)
+            cdf, length, offset = (getattr(self, name).cpu().numpy() for name in TABLE_BUFFERS)
             self._tables = CdfTables(cdf, length, offset)
         return self._tables
 
@@ -82,7 +83,9 @@ class EntropyModel(nn.Module):
             return False
         self._tables = self.build_tables()
         device = self._quantized_cdf.device
-        for name, array in zip(_BUFFERS, (self._tables.cdfs, self._tables.sizes, self._tables.offsets), strict=True):
+        for name, array in zip(
+            TABLE_BUFFERS, (self._tables.cdfs, self._tables.sizes, self._tables.offsets), strict=True
+        ):
             setattr(self, name, torch.tensor(array, dtype=torch.int32, device=device))
         return True
 
@@ -93,7 +96,7 @@ class EntropyModel(nn.Module):
     def forget_tables(self) -> None:
         """Drops the tables; the next ``compress`` builds them anew."""
         if self.has_tables:
-            for name in _BUFFERS:
+            for name in TABLE_BUFFERS:
                 setattr(self, name, torch.empty(0, dtype=torch.int32, device=self._quantized_cdf.device))
             self._tables = None
 
@@ -149,7 +152,7 @@ class EntropyModel(nn.Module):
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         # Tables are as long as the training left them, so the buffers take the checkpoint's size first.
-        for name in _BUFFERS:
+        for name in TABLE_BUFFERS:
             saved = state_dict.get(prefix + name)
             if saved is not None:
                 setattr(self, name, torch.empty_like(saved, dtype=torch.int32, device=getattr(self, name).device))
