@@ -121,7 +121,7 @@ def test_unusable_checkpoints_are_named(tmp_path: Path) -> None:
         load_checkpoint(bad)
     table = next(name for name in tensors if name.endswith("_quantized_cdf"))
     save_file({**tensors, table: tensors[table].flip(1)}, bad, notes)
-    with pytest.raises(CheckpointError, match="tables in .* are damaged"):
+    with pytest.raises(CheckpointError, match=r"tables in .* are damaged"):
         load_checkpoint(bad)
     save_file({name: t for name, t in tensors.items() if name != first}, bad, notes)
     with pytest.raises(CheckpointError, match="do not fit"):
