@@ -91,7 +91,7 @@ def _result(name: str, original: Picture, decoded: Picture, size: int, encode: f
 
 
 def _jpeg(picture: Picture, size: int) -> tuple[Result, Picture]:
-    """The best JPEG (4:2:0, optimised) of at most ``size`` bytes, or the smallest there is."""
+    """The JPEG (4:2:0, optimised) of the lowest quality that has ``size`` bytes or more: the rival never has fewer."""
     image = to_pil(Picture(picture.pixels))
 
     def coded(quality: int) -> bytes:
@@ -101,8 +101,8 @@ def _jpeg(picture: Picture, size: int) -> tuple[Result, Picture]:
 
     low, high = 1, 100
     while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if len(coded(middle)) <= size else (low, middle - 1)
+        middle = (low + high) // 2
+        low, high = (low, middle) if len(coded(middle)) >= size else (middle + 1, high)
     begun = time.perf_counter()
     data = coded(low)
     encoded = time.perf_counter()
@@ -134,8 +134,8 @@ def _table(name: str, picture: Picture, results: list[Result]) -> None:
 
     height, width, channels = picture.pixels.shape
     table = Table(title=f"{name}, {width}x{height}, {width * height * channels:,} bytes of samples")
-    for column in ("codec", "bytes", "bits/pixel", "PSNR dB", "MS-SSIM", "encode s", "decode s"):
-        table.add_column(column, justify="left" if column == "codec" else "right")
+    for column in ("codec", "bytes", "bpp", "PSNR dB", "MS-SSIM", "encode s", "decode s"):
+        table.add_column(column, justify="left" if column == "codec" else "right", no_wrap=True)
     for r in results:
         similarity = "too small" if r.ms_ssim is None else f"{r.ms_ssim:.4f}"
         table.add_row(
