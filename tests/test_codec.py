@@ -100,6 +100,32 @@ def test_a_checkpoint_is_the_same_model(tmp_path: Path) -> None:
     assert np.array_equal(Codec(loaded).decompress(codec.compress(picture)).pixels, codec.reconstruct(picture).pixels)
 
 
+def test_the_digest_sees_every_tensor_whatever_its_name() -> None:
+    model = small_model()
+    model.ensure_tables()
+    model.g_a[0].register_buffer("gain_offset", torch.ones(1))  # type: ignore[index,union-attr]
+    before = model_digest(model)
+    model.g_a[0].gain_offset.fill_(5)  # type: ignore[index,union-attr]
+    assert model_digest(model) != before
+
+
+def test_a_latent_coarser_than_the_stride_and_large_tiles(tmp_path: Path) -> None:
+    spec = tmp_path / "odd.yaml"
+    down = "{type: conv, out: 4, kernel: 3, stride: 2}"
+    up = "{type: deconv, out: 4, kernel: 3, stride: 2}"
+    spec.write_text(
+        "tinify: 1\nname: odd\nsummary: coded above its deepest layer\nmodel:\n  type: autoencoder\n"
+        f"  g_a: [{down}, {down}, {down}, {up}]\n  latent_codec: entropy_bottleneck\n"
+        f"  g_s: [{up}, {{type: deconv, out: 3, kernel: 3, stride: 2}}]\n"
+    )
+    codec, picture = Codec(tinify.create_model(str(spec))), Picture(noise(40, 50))
+    assert np.array_equal(codec.decompress(codec.compress(picture)).pixels, codec.reconstruct(picture).pixels)
+    header = container.Header(5000, 8, 3, codec.name, codec.digest)
+    huge = container.write(container.Container(header, (container.Tile((b"",), (2, 1250)),)))
+    with pytest.raises(FileError, match="4096 pixels a side"):
+        codec.decompress(huge)
+
+
 def test_unusable_checkpoints_are_named(tmp_path: Path) -> None:
     path, bad = tmp_path / "model.safetensors", tmp_path / "bad.safetensors"
     save_model(small_model(), path)
@@ -139,6 +165,12 @@ def test_python_callers_give_pillow_images_and_arrays() -> None:
     assert tinify.decompress(tinify.compress(noise(6, 4))).size == (4, 6)
     with pytest.raises(InputError, match=r"PIL\.Image\.open"):
         tinify.compress("photo.png")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="read_bytes"):
+        tinify.decompress("photo.tfy")  # type: ignore[arg-type]
+    model = small_model()
+    assert tinify.decompress(tinify.compress(noise(6, 4), model), model).size == (4, 6)
+    with pytest.warns(UserWarning, match="16-bit"):
+        tinify.compress(noise(6, 4).astype(np.uint16))
 
 
 def test_weights_are_found_by_name_and_quality(tmp_path: Path) -> None:

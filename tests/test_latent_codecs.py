@@ -11,6 +11,7 @@ from torch import Tensor
 from tinify.entropy_models import EntropyBottleneck
 from tinify.errors import CorruptStreamError, InputError
 from tinify.latent_codecs import (
+    ChannelConditionalLatentCodec,
     EntropyBottleneckLatentCodec,
     GaussianConditionalLatentCodec,
     HyperLatentCodec,
@@ -113,6 +114,66 @@ def test_a_strangers_codec_gets_all_readings_from_its_flow() -> None:
     packed = codec.compress(y)
     assert torch.equal(codec.decompress(packed["strings"], packed["shape"])["y_hat"], codec(y)["y_hat"])
     assert len(codec(y)["likelihoods"]) == 2
+
+
+class Twice(LatentCodec):
+    """Two parts, both after all others, or both under one name."""
+
+    def __init__(self, names: tuple[str, str]) -> None:
+        super().__init__()
+        self.names = names
+        self.first, self.second = EntropyBottleneck(2), EntropyBottleneck(2)
+
+    def code(self, y: Tensor | None, side: Tensor | None, stream: Stream) -> Tensor:
+        parts = (None, None) if y is None else y.chunk(2, 1)
+        first = stream.at(self.names[0], last=True).code(self.first, parts[0])
+        return torch.cat([first, stream.at(self.names[1], last=True).code(self.second, parts[1])], 1)
+
+
+def test_parts_marked_last_decode_in_their_order() -> None:
+    codec, y = Twice(("a", "b")).eval(), torch.randn(2, 4, 3, 3) * 8
+    packed = codec.compress(y)
+    assert torch.equal(codec.decompress(packed["strings"], packed["shape"])["y_hat"], packed["y_hat"])
+
+
+def test_two_parts_of_one_name_are_refused() -> None:
+    codec, y = Twice(("a", "a")).eval(), torch.randn(2, 4, 3, 3)
+    for reading in (codec, codec.compress):
+        with pytest.raises(InputError, match="coded twice"):
+            reading(y)
+
+
+def channel_conditional(channels: int = 8, groups: int = 4) -> ChannelConditionalLatentCodec:
+    torch.manual_seed(0)
+    codec = ChannelConditionalLatentCodec(GaussianConditionalLatentCodec(), channels, groups, hidden=6)
+    for parameter in codec.context.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    return codec.eval()
+
+
+@given(st.integers(1, 2), st.integers(1, 6), st.integers(1, 6), st.sampled_from([2, 4, 8]))
+def test_channel_groups_decode_what_they_coded(batch: int, height: int, width: int, groups: int) -> None:
+    codec = channel_conditional(groups=groups)
+    y, side = torch.randn(batch, 8, height, width) * 4, torch.rand(batch, 16, height, width) * 3
+    packed = codec.compress(y, side)
+    assert len(packed["strings"]) == groups
+    decoded = codec.decompress(packed["strings"], packed["shape"], side)
+    assert torch.equal(decoded["y_hat"], packed["y_hat"])
+    with torch.no_grad():
+        assert torch.equal(codec(y, side)["y_hat"], packed["y_hat"])
+
+
+def test_an_untrained_context_changes_nothing_and_a_group_sees_only_those_before() -> None:
+    fresh = ChannelConditionalLatentCodec(GaussianConditionalLatentCodec(), 8, 4).eval()
+    y, side = torch.randn(1, 8, 5, 5) * 4, torch.rand(1, 16, 5, 5) * 3
+    with torch.no_grad():
+        whole = GaussianConditionalLatentCodec().eval()(y, side)
+        assert torch.equal(fresh(y, side)["y_hat"], whole["y_hat"])
+        codec, changed = channel_conditional(), y.clone()
+        changed[:, 4:6] += 9
+        before, after = codec(y, side)["likelihoods"], codec(changed, side)["likelihoods"]
+    same = [name for name in before if torch.equal(before[name], after[name])]
+    assert same == ["y.y0", "y.y1"]
 
 
 def test_bad_strings_are_named() -> None:

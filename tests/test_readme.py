@@ -30,7 +30,7 @@ def test_python_blocks_run_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_spec_in_the_readme_builds() -> None:
     (text,) = blocks("yaml")
-    architecture = Spec.loads(text).elaborate()
+    architecture = Spec.loads(text).elaborate(preset="q4")
     assert (architecture.parameters["N"], architecture.parameters["M"]) == (64, 96)
     assert isinstance(tinify.build_model(architecture), tinify.models.CompressionModel)
 

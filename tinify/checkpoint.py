@@ -28,10 +28,12 @@ def model_digest(model: CompressionModel) -> bytes:
     """
     digest = hashlib.sha256(b"tinify-model-1\0")
     digest.update(model.architecture.id.encode() if model.architecture else b"")
-    for name, part in model.entropy_models():
-        digest.update(name.encode() + b"\0" + part.tables.digest)
+    tables: set[str] = set()
+    for path, part in model.entropy_models():
+        digest.update(path.encode() + b"\0" + part.tables.digest)
+        tables |= {f"{path}.{name}" for name in TABLE_BUFFERS}
     for name, tensor in sorted(model.state_dict().items()):
-        if name.endswith(TABLE_BUFFERS):
+        if name in tables:
             continue
         array = tensor.detach().cpu().contiguous().numpy()
         digest.update(f"{name}\0{array.dtype.str}\0{array.shape}\0".encode())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,17 +17,18 @@ from torch.nn import functional as F
 from tinify import container
 from tinify.checkpoint import model_digest
 from tinify.container import Box, Container, Header, Tile
-from tinify.errors import CheckpointError, CorruptFileError, WrongModelError
-from tinify.images import Picture
+from tinify.errors import CheckpointError, CorruptFileError, CorruptStreamError, ImageError, WrongModelError
+from tinify.images import Picture, as_picture, read_picture
 from tinify.models import CompressionModel
 from tinify.ops import compute_padding
 
 # Pictures beyond this side are coded in tiles, so that memory stays bounded; neighbours overlap and are cross-faded.
 TILE, OVERLAP = 2048, 64
+MAX_TILE = 4096
 
 
 class Codec:
-    """Compresses pictures with one model.
+    """Compresses pictures with one model, which it takes over: set to evaluation, and not to be trained meanwhile.
 
     >>> import numpy as np, tinify
     >>> codec = Codec(tinify.create_model("bmshj2018-factorized", N=8, M=8).eval())
@@ -45,9 +47,11 @@ class Codec:
         self._device = next(model.parameters()).device
         self._stride = model.architecture.stride
         self._tile, self._overlap = tile, overlap
+        self._unit = self._coded_shape()
 
-    def compress(self, picture: Picture) -> bytes:
-        """The picture as `.tfy` bytes, complete with headers."""
+    def compress(self, image: Picture | Image.Image | NDArray[Any]) -> bytes:
+        """The picture as `.tfy` bytes, complete with headers; takes what :func:`tinify.compress` takes."""
+        picture = as_picture(image)
         header = self._header(picture)
         tiles = [self._encode(self._tensor(picture, box)) for box in header.boxes]
         alpha = None if picture.alpha is None else _pack_plane(picture.alpha)
@@ -67,6 +71,8 @@ class Codec:
                 f"the model at hand is {self.name!r} ({self.digest.hex()[:12]}): "
                 "give the weights it was coded with (--model FILE)"
             )
+        if any(max(right - left, bottom - top) > MAX_TILE for left, top, right, bottom in header.boxes):
+            raise CorruptFileError(f"this file has tiles of more than {MAX_TILE} pixels a side, which no writer makes")
         tiles = iter(packed.tiles)
         pixels = _assemble(header, lambda box: self._decode(next(tiles), box))
         alpha = None if packed.alpha is None else _unpack_plane(packed.alpha, header)
@@ -117,11 +123,27 @@ class Codec:
 
     def _decode(self, tile: Tile, box: Box) -> Tensor:
         # What a tile's latent measures follows from its box; a file that says otherwise must not make us allocate it.
-        expected = tuple(side // self._stride for side in self._padded(box))
+        sides = zip(self._padded(box), self._unit, strict=True)
+        expected = tuple(side // self._stride * unit for side, unit in sides)
         if tile.shape != expected:
             raise CorruptFileError(f"a tile has a latent of {tile.shape}, where its box {box} gives {expected}")
         strings = [[string] for string in tile.strings]
-        return self._crop(self.model.decompress(strings, torch.Size(tile.shape))["x_hat"], box)
+        try:
+            x_hat = self.model.decompress(strings, torch.Size(tile.shape))["x_hat"]
+        except CorruptStreamError as error:
+            raise CorruptStreamError(
+                "the file is whole, but its symbols do not decode: most likely floating-point arithmetic differs here "
+                f"from where it was coded; use the same processor family, torch version and threads ({error})"
+            ) from error
+        return self._crop(x_hat, box)
+
+    def _coded_shape(self) -> tuple[int, int]:
+        """The spatial size that one square of the stride leaves of the latent whose size the file records."""
+        square = torch.zeros(1, self.model.channels, self._stride, self._stride, device=self._device)
+        shape = self.model.compress(square)["shape"]
+        if not isinstance(shape, torch.Size) or len(shape) != 2:
+            raise CheckpointError(f"a .tfy file records the size of one latent; this model needs {shape}")
+        return shape[0], shape[1]
 
     def _padded(self, box: Box) -> tuple[int, int]:
         """Height and width that the model sees of a tile."""
@@ -189,11 +211,9 @@ def _pack_plane(plane: NDArray[np.uint8]) -> bytes:
 
 def _unpack_plane(data: bytes, header: Header) -> NDArray[np.uint8]:
     try:
-        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-            if image.size != (header.width, header.height) or image.mode != "L":
-                raise CorruptFileError(
-                    f"the alpha plane is {image.size} {image.mode}, the picture {header.width}x{header.height}"
-                )
-            return np.asarray(image)
-    except (OSError, SyntaxError, ValueError) as error:
+        plane = read_picture(io.BytesIO(data)).pixels
+    except ImageError as error:
         raise CorruptFileError(f"the alpha plane cannot be read: {error}") from error
+    if plane.shape != (header.height, header.width, 1):
+        raise CorruptFileError(f"the alpha plane is {plane.shape}, the picture {header.width}x{header.height}")
+    return plane[..., 0]

@@ -24,6 +24,7 @@ __all__ = [
     "MAX_SIDE",
     "SUFFIXES",
     "Picture",
+    "as_picture",
     "from_array",
     "from_pil",
     "output_format",
@@ -140,6 +141,19 @@ def from_array(array: NDArray[Any]) -> Picture:
     _check_size(array.shape[1], array.shape[0])
     samples, notes = array_samples(array)
     return Picture(*split_alpha(samples), notes=notes)
+
+
+def as_picture(image: Picture | Image.Image | NDArray[Any]) -> Picture:
+    """A picture, a Pillow image or an array as a picture; :class:`InputError` for anything else."""
+    if isinstance(image, Picture):
+        return image
+    if isinstance(image, Image.Image):
+        return from_pil(image)
+    if isinstance(image, np.ndarray):
+        return from_array(image)
+    raise InputError(
+        f"expected a Pillow image or a numpy array, got {type(image).__name__}; read files with PIL.Image.open"
+    )
 
 
 def to_pil(picture: Picture) -> Image.Image:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -29,9 +29,9 @@ def load_model(name: str | Path = DEFAULT, *, quality: int | None = None, device
     return load_checkpoint(find_weights(str(name), quality), device)
 
 
-def load_codec(name: str = DEFAULT, quality: int | None = None) -> Codec:
+def load_codec(name: str | Path = DEFAULT, quality: int | None = None) -> Codec:
     """A ready codec, by the name or path of its weights; the last few are kept until their files change."""
-    path = find_weights(name, quality)
+    path = find_weights(str(name), quality)
     return _codec(path, path.stat().st_mtime_ns if path.is_file() else 0)
 
 
@@ -40,7 +40,7 @@ def _codec(path: Path, changed: int) -> Codec:
     return Codec(load_checkpoint(path))
 
 
-def codec_for(header: container.Header, model: str | None = None) -> Codec:
+def codec_for(header: container.Header, model: str | Path | None = None) -> Codec:
     """The codec that a file needs: the one named in its header, or in ``model``."""
     installed = get_registry().weight_files()
     if model is None and header.model_name not in installed:
@@ -52,31 +52,34 @@ def codec_for(header: container.Header, model: str | None = None) -> Codec:
     return load_codec(model or header.model_name)
 
 
-def compress(image: Image.Image | NDArray[Any] | Picture, model: str = DEFAULT, *, quality: int | None = None) -> bytes:
-    """A picture as `.tfy` bytes.
+def compress(
+    image: Image.Image | NDArray[Any] | Picture,
+    model: str | Path | CompressionModel = DEFAULT,
+    *,
+    quality: int | None = None,
+) -> bytes:
+    """A picture as `.tfy` bytes; a warning says where precision was lost.
 
-    ``image`` is a Pillow image, or an array (height, width[, 1 to 4]) of uint8, uint16 or floats in [0, 1].
+    ``image`` is a Pillow image, or an array (height, width[, 1 to 4]) of uint8, uint16 or floats in [0, 1]; ``model``
+    is the name or path of weights, or a model.
 
     >>> import numpy as np
     >>> decompress(compress(np.zeros((8, 12, 3), np.uint8))).size
     (12, 8)
     """
-    return load_codec(model, quality).compress(_picture(image))
+    codec = Codec(model) if isinstance(model, CompressionModel) else load_codec(model, quality)
+    picture = images.as_picture(image)
+    for note in picture.notes:
+        warnings.warn(note, stacklevel=2)
+    return codec.compress(picture)
 
 
-def decompress(data: bytes, model: str | None = None) -> Image.Image:
+def decompress(data: bytes, model: str | Path | CompressionModel | None = None) -> Image.Image:
     """The Pillow image in `.tfy` bytes; ``model`` is needed only for weights that no installed package carries."""
-    packed = container.read(data)
-    return images.to_pil(codec_for(packed.header, model).decode(packed))
-
-
-def _picture(image: Image.Image | NDArray[Any] | Picture) -> Picture:
-    if isinstance(image, Picture):
-        return image
-    if isinstance(image, Image.Image):
-        return images.from_pil(image)
-    if isinstance(image, np.ndarray):
-        return images.from_array(image)
-    raise InputError(
-        f"expected a Pillow image or a numpy array, got {type(image).__name__}; read files with PIL.Image.open"
-    )
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise InputError(
+            f"expected the bytes of a .tfy file, got {type(data).__name__}; read it with Path(...).read_bytes()"
+        )
+    packed = container.read(bytes(data))
+    codec = Codec(model) if isinstance(model, CompressionModel) else codec_for(packed.header, model)
+    return images.to_pil(codec.decode(packed))

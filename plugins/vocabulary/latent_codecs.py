@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Annotated, Literal
 
-from tinify.plugin import ShapeError, Sig, Slot, component
+from tinify.plugin import Range, ShapeError, Sig, Slot, component
 
 Slots = Callable[..., Sig]
 
@@ -80,4 +80,27 @@ class Hyperprior:
         return slots("y", y, slots("hyper", y))
 
 
-LATENT_CODECS = (EntropyBottleneckCodec, GaussianConditionalCodec, Hyper, Hyperprior)
+@component(
+    "latent_codec",
+    "channel_conditional",
+    target="tinify.latent_codecs:ChannelConditionalLatentCodec",
+    slots={"y": Slot("latent_codec", default="gaussian_conditional")},
+)
+class ChannelConditional:
+    """Codes equal groups of channels in turn, each under those before it (Minnen, Singh 2020)."""
+
+    channels: Annotated[int, Range(1, 16384)]
+    groups: Annotated[int, Range(2, 64)] = 4
+    hidden: Annotated[int, Range(1, 16384)] = 128
+
+    def shape(self, slots: Slots, y: Sig, side: Sig | None = None) -> Sig:
+        if y.channels != self.channels or y.channels % self.groups:
+            raise ShapeError(f"{self.groups} equal groups of {self.channels} channels do not make {y}")
+        if side != y.with_channels(2 * y.channels):
+            raise ShapeError(f"scales and means of {y} take side information of twice its channels; got {side}")
+        part = y.with_channels(y.channels // self.groups)
+        slots("y", part, part.with_channels(2 * part.channels))
+        return y
+
+
+LATENT_CODECS = (EntropyBottleneckCodec, GaussianConditionalCodec, Hyper, Hyperprior, ChannelConditional)

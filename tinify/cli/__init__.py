@@ -44,23 +44,22 @@ class _Lazy(click.Group):
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="tinify")
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-@click.pass_context
-def cli(ctx: click.Context, debug: bool) -> None:
+@click.option("--debug", is_flag=True, help="Show the traceback of an error; also after the command.")
+def cli(debug: bool) -> None:
     """Learned compression: real photographs in, small files out, and back."""
-    ctx.obj = {"debug": debug}
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line and exits: 0 for success, 2 for an error, 130 when interrupted."""
-    debug = "--debug" in (sys.argv[1:] if arguments is None else arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in words
     with warnings.catch_warnings():
         warnings.simplefilter("default", UserWarning)
         warnings.showwarning = lambda message, *_: click.echo(f"warning: {message}", err=True)
-        sys.exit(_run(arguments, debug))
+        sys.exit(_run([word for word in words if word != "--debug"], debug))
 
 
-def _run(arguments: list[str] | None, debug: bool) -> int:
+def _run(arguments: list[str], debug: bool) -> int:
     try:
         status: Any = cli.main(args=arguments, prog_name="tinify", standalone_mode=False)
     except click.ClickException as error:
@@ -72,9 +71,11 @@ def _run(arguments: list[str] | None, debug: bool) -> int:
     except BrokenPipeError:  # the reader of our output has gone, which is its right
         sys.stderr.close()
         return 0
-    except (TinifyError, MemoryError, OSError) as error:
+    except Exception as error:
         if debug:
             raise
-        click.echo(f"tinify: {error or 'out of memory'}", err=True)
+        foreseen = isinstance(error, TinifyError | OSError)
+        message = str(error) if foreseen else f"unforeseen {type(error).__name__}: {error or 'no more is known'}"
+        click.echo(f"tinify: {message}" + ("" if foreseen else "; --debug shows where"), err=True)
         return EXIT_ERROR
     return status if isinstance(status, int) else 0

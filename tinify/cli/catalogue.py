@@ -12,7 +12,9 @@ from tinify.errors import UnknownNameError
 from tinify.plugin import KINDS
 from tinify.registry import get_registry
 
-LISTS = ("specs", "weights", "plugins", *(f"{kind}s" for kind in KINDS))
+# What can be listed: components by the plural of their kind.
+KIND_OF = {f"{kind}{'es' if kind.endswith('s') else 's'}": kind for kind in KINDS}
+LISTS = ("specs", "weights", "plugins", *KIND_OF)
 
 
 def _rows(kind: str) -> list[dict[str, str]]:
@@ -27,7 +29,7 @@ def _rows(kind: str) -> list[dict[str, str]]:
     if kind == "plugins":
         fields = ("namespace", "distribution", "version", "status", "reason")
         return [{field: getattr(plugin, field) for field in fields} for plugin in registry.plugins]
-    return [{"name": c.name, "summary": c.summary, "provider": c.provider} for c in registry.components(kind[:-1])]
+    return [{"name": c.name, "summary": c.summary, "provider": c.provider} for c in registry.components(KIND_OF[kind])]
 
 
 @click.command("list")
@@ -35,9 +37,12 @@ def _rows(kind: str) -> list[dict[str, str]]:
 @json_option
 def list_command(kind: str | None, as_json: bool) -> None:
     """List what is installed: specs, weights, plugins, layers, entropy_models, ... (all of it without KIND)."""
-    if kind is not None and kind.rstrip("s") not in {known.rstrip("s") for known in LISTS}:
-        raise UnknownNameError.among("kind", kind, LISTS)
-    kinds = LISTS if kind is None else [known for known in LISTS if known.rstrip("s") == kind.rstrip("s")]
+    if kind is None:
+        kinds = LISTS
+    else:
+        kinds = tuple(known for known in LISTS if kind in (known, known[:-1], KIND_OF.get(known)))
+        if not kinds:
+            raise UnknownNameError.among("kind", kind, LISTS)
     found = {known: _rows(known) for known in kinds}
     if as_json:
         click.echo(json.dumps(found, indent=1))

@@ -17,6 +17,7 @@ from tinify.cli.options import json_option, progress, quiet_option
 from tinify.errors import OutputError
 from tinify.files import write_atomic
 from tinify.images import Picture, from_pil, read_picture, to_pil, write_picture
+from tinify.weights import DEFAULT
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Result:
     type=click.Path(path_type=Path),
     help="Folder for the results.",
 )
-@click.option("--model", "-m", default="tinify-photo", show_default=True, help="Weights: an installed name, or a file.")
+@click.option("--model", "-m", default=DEFAULT, show_default=True, help="Weights: an installed name, or a file.")
 @quiet_option
 @json_option
 def demo_command(photo: Path | None, out: Path, model: str, quiet: bool, as_json: bool) -> None:

@@ -13,6 +13,7 @@ from tinify.cli.options import force_option, json_option, progress, quiet_option
 from tinify.errors import FileError, OutputError
 from tinify.files import read_bytes, write_atomic
 from tinify.images import MAX_PIXELS, output_format, read_picture, write_picture
+from tinify.weights import DEFAULT
 
 # The largest picture has so many pixels, and no codec worth its name needs more bytes than raw samples.
 MAX_FILE = 8 * MAX_PIXELS
@@ -31,7 +32,7 @@ def target(given: Path | None, source: Path, suffix: str, force: bool) -> Path:
 @click.command("compress")
 @click.argument("source", metavar="IN", type=click.Path(path_type=Path))
 @click.argument("output", metavar="[OUT.tfy]", required=False, type=click.Path(path_type=Path))
-@click.option("--model", "-m", default="tinify-photo", show_default=True, help="Weights: an installed name, or a file.")
+@click.option("--model", "-m", default=DEFAULT, show_default=True, help="Weights: an installed name, or a file.")
 @click.option("--quality", type=int, help="One of the model's qualities, 1 (small) to 8 (faithful).")
 @quiet_option
 @json_option
@@ -40,8 +41,10 @@ def compress_command(
     source: Path, output: Path | None, model: str, quality: int | None, quiet: bool, as_json: bool, force: bool
 ) -> None:
     """Compress the picture IN to a .tfy file."""
-    output = target(output, source, ".tfy", force)
     picture = read_picture(source)
+    output = target(output, source, ".tfy", force)
+    if output.suffix.lower() != ".tfy":
+        raise OutputError(f"{output} does not end in .tfy: one picture is compressed at a time, name it and its output")
     with progress(f"compressing {source.name}", quiet or as_json):
         from tinify.zoo import load_codec
 
@@ -73,9 +76,9 @@ def decompress_command(
     source: Path, output: Path | None, model: str | None, quiet: bool, as_json: bool, force: bool
 ) -> None:
     """Turn the .tfy file IN back into a picture; the output's suffix says the format (png, jpg, webp, tif, ...)."""
+    packed = container.read(read_bytes(source, limit=MAX_FILE, error=FileError))
     output = target(output, source, ".png", force)
     output_format(output)
-    packed = container.read(read_bytes(source, limit=MAX_FILE, error=FileError))
     with progress(f"decompressing {source.name}", quiet or as_json):
         from tinify.zoo import codec_for
 

@@ -93,27 +93,25 @@ def train_command(
     files = list_images(data)
     held_out = list_images(val) if val else []
     if validate_every and not val:
-        spaced = files[:: max(1, len(files) // HELD_OUT)][:HELD_OUT] if len(files) > HELD_OUT else []
-        files, held_out = [path for path in files if path not in set(spaced)], spaced
-    _make_folder(out)
+        count = min(HELD_OUT, len(files) // 10)
+        held_out = [files[i * len(files) // count] for i in range(count)]
+        files = sorted({*files} - {*held_out})
     state_file = out / STATE
     if state_file.exists() != resume:
         hint = "go on with --resume, or name another --out" if state_file.exists() else "leave --resume out"
         raise OutputError(f"{state_file} {'exists' if state_file.exists() else 'does not exist'}: {hint}")
     if resume:
-        from tinify.training.state import TrainingState
-
-        state = TrainingState.load(state_file, torch_device)
-        _check_same_spec(spec, state, state_file)
-        source = click.get_current_context().get_parameter_source
-        given = {name: value for name, value in options.items() if source(name) is ParameterSource.COMMANDLINE}
-        state.config = replace(state.config, **given)
+        if preset or pairs:
+            raise InputError("with --resume the model is that of the state: leave --preset and --set out")
+        state = _resumed(spec, state_file, torch_device, options)
     else:
         state = _new_state(spec, preset, pairs, options, torch_device)
     pictures = read_usable(held_out)
+    crops = Crops(files, state.config.crop, state.config.batch)
+    crops.batch(state.config.seed, state.step)  # a folder without a usable picture is found before anything is written
+    _make_folder(out)
     if not quiet:
         click.echo(_summary(state, len(files), len(pictures)), err=True)
-    crops = Crops(files, state.config.crop, state.config.batch)
     log = RunLog(out / LOG, state.step, tensorboard=tensorboard)
     with _Bar(state, quiet) as report:
         train(
@@ -161,31 +159,42 @@ def _new_state(
 ) -> TrainingState:
     import torch
 
-    from tinify.losses import LAMBDAS
+    from tinify.losses import LAMBDAS_BY_PRESET
     from tinify.models import create_model
     from tinify.training.state import TrainingState
 
     torch.manual_seed(options["seed"])
     model = create_model(spec, preset=preset, **_assignments(pairs))
     assert model.architecture is not None
+    training = model.architecture.training
+    metric = options["metric"] if _given("metric") else training.get("metric", options["metric"])
     lmbda = options["lmbda"]
-    if lmbda is None and options["metric"] == "ms-ssim" and preset and preset[1:].isdigit():
-        lmbda = LAMBDAS["ms-ssim"][int(preset[1:]) - 1]  # the presets hold those of MSE
-    elif lmbda is None:
-        lmbda = model.architecture.training.get("lmbda")
+    if lmbda is None and metric == training.get("metric", "mse"):
+        lmbda = training.get("lmbda")
+    elif lmbda is None and preset in LAMBDAS_BY_PRESET[metric]:
+        lmbda = LAMBDAS_BY_PRESET[metric][preset]
     if lmbda is None:
         raise InputError(f"{spec} without a preset has no lambda: give --lmbda, or a --preset")
-    config = TrainingConfig(**{**options, "lmbda": lmbda})
+    config = TrainingConfig(**{**options, "lmbda": lmbda, "metric": metric})
     return TrainingState(model.to(device), config)
 
 
-def _check_same_spec(spec: str, state: TrainingState, path: Path) -> None:
-    from tinify.spec import Spec
+def _given(name: str) -> bool:
+    """Whether an option was given, rather than left at its default."""
+    return click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE
 
+
+def _resumed(spec: str, path: Path, device: Any, options: dict[str, Any]) -> TrainingState:
+    from tinify.spec import Spec
+    from tinify.training.state import TrainingState
+
+    state = TrainingState.load(path, device)
     assert state.model.architecture is not None
     asked, saved = Spec.load(spec).name, state.model.architecture.name
     if asked != saved:
         raise InputError(f"{path} is a run of {saved}, not of {asked}: name {saved}, or another --out")
+    state.config = replace(state.config, **{name: value for name, value in options.items() if _given(name)})
+    return state
 
 
 def _summary(state: TrainingState, files: int, held_out: int) -> str:

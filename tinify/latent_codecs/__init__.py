@@ -2,12 +2,14 @@
 
 from tinify.latent_codecs.base import LatentCodec
 from tinify.latent_codecs.bottleneck import EntropyBottleneckLatentCodec
+from tinify.latent_codecs.channel_conditional import ChannelConditionalLatentCodec
 from tinify.latent_codecs.gaussian import GaussianConditionalLatentCodec
 from tinify.latent_codecs.hyper import HyperLatentCodec
 from tinify.latent_codecs.hyperprior import HyperpriorLatentCodec
 from tinify.latent_codecs.stream import Decode, Encode, Estimate, Stream
 
 __all__ = [
+    "ChannelConditionalLatentCodec",
     "Decode",
     "Encode",
     "EntropyBottleneckLatentCodec",

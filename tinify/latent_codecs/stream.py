@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import torch
 from torch import Tensor
@@ -43,6 +43,11 @@ class Stream(ABC):
         """
 
 
+def _once(name: str, coded: Container[str]) -> None:
+    if name in coded:
+        raise InputError(f"latent {name!r} is coded twice: give each part a name of its own with stream.at(NAME)")
+
+
 class Estimate(Stream):
     """Quantises by the training proxy and keeps the likelihoods."""
 
@@ -55,6 +60,7 @@ class Estimate(Stream):
 
     def code(self, model: EntropyModel, y: Tensor | None, *params: Tensor, quantizer: str = "noise") -> Tensor:
         assert y is not None, "only a decoding stream knows a latent that it was not given"
+        _once(self.name, self.likelihoods)
         y_hat: Tensor
         y_hat, self.likelihoods[self.name] = model(y, *params)
         if quantizer == "noise":
@@ -75,7 +81,7 @@ class Encode(Stream):
         self._last = last
         if root is None:
             self._strings: tuple[list[list[bytes]], list[list[bytes]]] = ([], [])
-            self._shapes: dict[str, torch.Size] = {}
+            self._shapes: dict[str, torch.Size | None] = {}
 
     def _child(self, name: str, last: bool) -> Encode:
         return Encode(name, self._root, last or self._last)
@@ -84,16 +90,17 @@ class Encode(Stream):
     def strings(self) -> list[list[bytes]]:
         """A list for each coded tensor (those marked ``last`` at the end) of one string for each batch item."""
         first, last = self._root._strings
-        return [*first, *last]
+        return [*first, *reversed(last)]  # a decoder takes those marked last from the end
 
     @property
     def shape(self) -> Shape:
         """Spatial sizes that a decoder cannot derive: of the latents coded without parameters; alone if only one."""
-        shapes = self._root._shapes
-        return next(iter(shapes.values())) if len(shapes) == 1 else dict(shapes)
+        shapes = {name: size for name, size in self._root._shapes.items() if size is not None}
+        return next(iter(shapes.values())) if len(shapes) == 1 else shapes
 
     def code(self, model: EntropyModel, y: Tensor | None, *params: Tensor, quantizer: str = "noise") -> Tensor:
         assert y is not None, "only a decoding stream knows a latent that it was not given"
+        _once(self.name, self._root._shapes)
         y = y.float()
         if not torch.isfinite(y).all():
             raise InputError(f"latent {self.name} has NaN or infinite elements: check the picture and the weights")
@@ -102,8 +109,7 @@ class Encode(Stream):
         symbols = model.quantize(y, "symbols", centre)
         indexes = model.indexes(y.shape, *params)
         self._root._strings[self._last].append(model.tables.encode_batch(symbols.cpu().numpy(), indexes.cpu().numpy()))
-        if not params:
-            self._root._shapes[self.name] = y.shape[2:]
+        self._root._shapes[self.name] = None if params else y.shape[2:]
         return model.dequantize(symbols, centre)
 
 

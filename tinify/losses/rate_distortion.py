@@ -16,6 +16,7 @@ LAMBDAS = {
     "mse": (0.0018, 0.0035, 0.0067, 0.0130, 0.0250, 0.0483, 0.0932, 0.1800),
     "ms-ssim": (2.40, 4.58, 8.73, 16.64, 31.73, 60.50, 115.37, 220.00),
 }
+LAMBDAS_BY_PRESET = {metric: {f"q{q}": lmbda for q, lmbda in enumerate(row, 1)} for metric, row in LAMBDAS.items()}
 
 
 class RateDistortionLoss(nn.Module):

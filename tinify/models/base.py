@@ -19,6 +19,7 @@ class CompressionModel(nn.Module):
     """
 
     architecture: Architecture | None = None
+    channels: int = 3
 
     def forward(self, x: Tensor) -> dict[str, Any]:
         """Returns ``{"x_hat": Tensor, "likelihoods": {name: Tensor}}``."""

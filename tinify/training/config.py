@@ -37,14 +37,15 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         for name in ("lmbda", "steps", "batch", "crop", "lr", "clip"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"{name} is {getattr(self, name)!r}: expected a positive number")
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not value > 0:
+                raise InputError(f"{name} is {value!r}: expected a positive number")
         for name, hint in get_type_hints(type(self)).items():
             if get_args(hint) and getattr(self, name) not in get_args(hint):
                 known = ", ".join(get_args(hint))
                 raise InputError(f"unknown {name} {getattr(self, name)!r}: expected one of {known}")
-        if not 0 <= self.ema < 1 or not 0 <= self.final <= 1 or self.warmup < 0 or self.seed < 0:
-            raise InputError("ema must lie in [0, 1), final in [0, 1], and neither warmup nor seed be negative")
+        if not 0 <= self.ema < 1 or not 0 <= self.final <= 1 or self.warmup < 0 or not 0 <= self.seed < 2**32:
+            raise InputError("ema must lie in [0, 1), final in [0, 1], warmup not be negative, and seed in [0, 2**32)")
 
     def lr_at(self, step: int) -> float:
         """The learning rate of a step, counted from 0: a linear rise, then a cosine."""

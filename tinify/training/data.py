@@ -22,6 +22,9 @@ Pixels = NDArray[np.uint8]
 # A batch that finds only bad files is a bad folder.
 _TRIES = 1000
 
+# Held-out pictures go through the model whole, which on a large one takes gigabytes.
+MAX_HELD_OUT = 1024
+
 
 def list_images(folder: Path) -> list[Path]:
     """Every image file below a folder, sorted; :class:`DataError` if there is none."""
@@ -40,11 +43,16 @@ def read_rgb(path: Path) -> Pixels:
 
 
 def read_usable(files: Sequence[Path]) -> list[Pixels]:
-    """The pictures that can be read; the others are left out with a warning. :class:`DataError` if none is left."""
+    """The pictures that can be read, cut to the middle ``MAX_HELD_OUT`` pixels a side.
+
+    Others are left out with a warning; :class:`DataError` if none is left.
+    """
     pictures = []
     for path in files:
         try:
-            pictures.append(read_rgb(path))
+            pixels = read_rgb(path)
+            top, left = (max(0, side - MAX_HELD_OUT) // 2 for side in pixels.shape[:2])
+            pictures.append(pixels[top : top + MAX_HELD_OUT, left : left + MAX_HELD_OUT])
         except TinifyError as error:
             warnings.warn(f"skipped {error}", stacklevel=2)
     if files and not pictures:

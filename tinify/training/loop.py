@@ -15,6 +15,7 @@ from tinify.errors import DivergedError
 from tinify.losses import RateDistortionLoss
 from tinify.metrics import psnr
 from tinify.training.data import Crops, Pixels
+from tinify.training.interrupts import deferred_interrupts
 from tinify.training.log import RunLog
 from tinify.training.state import TrainingState
 from tinify.training.validation import validate
@@ -60,21 +61,23 @@ def train(
     log = log or RunLog(out / LOG, state.step)
     model.train()
     try:
-        while state.step < config.steps:
-            begun = time.perf_counter()
-            # Seeded by the step, the quantisation noise is the same whether or not the run was interrupted before it.
-            torch.manual_seed(config.seed * 1_000_003 + state.step)
-            done = _step(state, following().to(device, memory_format=torch.channels_last), criterion, begun)
-            report(done)
-            log.step(done)
-            if validate_every and held_out and (state.step % validate_every == 0 or state.step == config.steps):
-                state.history.append({"step": state.step, **validate(state.averaged_model(), held_out, config)})
-                log.validation(state.history[-1])
-            if state.step % save_every == 0 or state.step == config.steps:
-                save(state, out)
-    except KeyboardInterrupt:
-        save(state, out)
-        raise
+        with deferred_interrupts() as interrupted:
+            while state.step < config.steps:
+                begun = time.perf_counter()
+                # Seeded by the step, the noise is the same whether or not the run was interrupted before it.
+                torch.manual_seed(config.seed * 1_000_003 + state.step)
+                done = _step(state, following().to(device, memory_format=torch.channels_last), criterion, begun)
+                log.step(done)
+                ended = state.step == config.steps
+                if validate_every and held_out and (state.step % validate_every == 0 or ended):
+                    state.history.append({"step": state.step, **validate(state.averaged_model(), held_out, config)})
+                    log.validation(state.history[-1])
+                report(done)
+                stop = interrupted()
+                if state.step % save_every == 0 or ended or stop:
+                    save(state, out)
+                if stop:
+                    raise KeyboardInterrupt
     finally:
         log.close()
     return state

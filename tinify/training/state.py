@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from tinify.checkpoint import load_weights, read_safetensors, write_safetensors
 from tinify.errors import CheckpointError, InputError
+from tinify.metrics import MS_SSIM_MIN_SIDE
 from tinify.models import CompressionModel, build_model
 from tinify.spec import Architecture
 from tinify.training.config import TrainingConfig
@@ -29,6 +30,8 @@ class TrainingState:
         stride = self.model.architecture.stride if self.model.architecture else 1
         if self.config.crop % stride:
             raise InputError(f"crop {self.config.crop} does not fit this model: it takes multiples of {stride}")
+        if self.config.metric == "ms-ssim" and self.config.crop < MS_SSIM_MIN_SIDE:
+            raise InputError(f"crop {self.config.crop} is too small for MS-SSIM: it takes {MS_SSIM_MIN_SIDE} or more")
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         # The quantiles of factorized priors are solved by bisection, so no optimiser moves them.
         self.trained: dict[str, nn.Parameter] = {

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch.nn import functional as F
 
+from tinify.losses import RateDistortionLoss
 from tinify.metrics import psnr
 from tinify.models import CompressionModel
 from tinify.ops import compute_padding
@@ -19,10 +20,11 @@ from tinify.training.data import Pixels
 def validate(model: CompressionModel, pictures: Sequence[Pixels], config: TrainingConfig) -> dict[str, float]:
     """Means over the pictures: ``bpp`` (estimated), ``psnr`` of the 8-bit output in decibels, and ``loss``.
 
-    ``loss`` is the rate plus the MSE at the run's lambda.
+    ``loss`` is the run's own, of the 8-bit output.
     """
     assert model.architecture is not None
     device = next(model.parameters()).device
+    criterion = RateDistortionLoss(config.lmbda, config.metric)
     rates, distances, losses = [], [], []
     for pixels in pictures:
         x = torch.tensor(pixels, device=device).permute(2, 0, 1)[None].float() / 255
@@ -30,9 +32,9 @@ def validate(model: CompressionModel, pictures: Sequence[Pixels], config: Traini
         pad, unpad = compute_padding(height, width, min_div=model.architecture.stride)
         padded = F.pad(x, pad, mode="replicate").contiguous(memory_format=torch.channels_last)
         output = model.eval()(padded)
-        bits = sum(float(torch.log2(likelihood).sum()) for likelihood in output["likelihoods"].values())
         x_hat = torch.round(F.pad(output["x_hat"], unpad).clamp(0, 1) * 255) / 255
-        rates.append(-bits / (height * width))
         distances.append(psnr(x_hat, x))
-        losses.append(rates[-1] + config.lmbda * 255**2 * float(torch.mean((x_hat - x) ** 2)))
+        measured = criterion({**output, "x_hat": x_hat}, x)
+        rates.append(float(measured["bpp_loss"]))
+        losses.append(float(measured["loss"]))
     return {name: math.fsum(v) / len(pictures) for name, v in (("bpp", rates), ("psnr", distances), ("loss", losses))}
