@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 import tinify
-from tinify.checkpoint import save_model
+from tinify.checkpoint import load_checkpoint, save_model
 from tinify.cli import main
 from tinify.errors import FileError
 
@@ -220,7 +220,13 @@ def test_training_runs_resumes_and_refuses(tmp_path: Path) -> None:
     assert json.loads(succeed("info", out / "model.safetensors", "--json"))["step"] == 14
     assert "is a run of mbt2018-mean" in fail("train", "tinify-photo", "--data", data, "--out", out, "--resume")
     assert "model.safetensors beside it" in fail("compress", data / "0.png", "--model", out / "state.safetensors")
-    assert "leave --preset and --set out" in fail(*fits, "--out", out, "--resume")
+    assert "leave --preset, --set and --weights out" in fail(*fits, "--out", out, "--resume")
+    tuned = tmp_path / "tuned"
+    succeed(*fits, "--out", tuned, "--steps", 1, "--lr", 1e-9, "--weights", out / "model.safetensors")
+    before, after = (load_checkpoint(folder / "model.safetensors").state_dict() for folder in (out, tuned))
+    assert all(torch.allclose(before[name], after[name], atol=1e-4) for name in before if name.startswith("g_"))
+    wider = [*fits[: fits.index("N=8")], "N=12", *fits[fits.index("N=8") + 1 :]]
+    assert "do not fit" in fail(*wider, "--out", other, "--weights", out / "model.safetensors")
     assert "too small for MS-SSIM" in fail(*fits, "--out", other, "--metric", "ms-ssim")
     assert "has no images" in fail("train", "mbt2018-mean", "--data", out, "--out", other)
     assert not other.exists()

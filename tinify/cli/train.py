@@ -53,6 +53,7 @@ def _settings(command: Any) -> Any:
 @click.option("--preset", help="A preset of the spec, which sets its parameters and lambda.")
 @click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="A parameter of the spec; may be repeated.")
 @_settings
+@click.option("--weights", type=click.Path(path_type=Path), help="Begin with the weights of this checkpoint.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, or auto.")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads.")
 @click.option("--save-every", type=click.IntRange(1), default=1000, show_default=True, help="Steps between saves.")
@@ -67,6 +68,7 @@ def train_command(
     val: Path | None,
     preset: str | None,
     pairs: tuple[str, ...],
+    weights: Path | None,
     device: str,
     threads: int | None,
     save_every: int,
@@ -101,11 +103,11 @@ def train_command(
         hint = "go on with --resume, or name another --out" if state_file.exists() else "leave --resume out"
         raise OutputError(f"{state_file} {'exists' if state_file.exists() else 'does not exist'}: {hint}")
     if resume:
-        if preset or pairs:
-            raise InputError("with --resume the model is that of the state: leave --preset and --set out")
+        if preset or pairs or weights:
+            raise InputError("with --resume the model is that of the state: leave --preset, --set and --weights out")
         state = _resumed(spec, state_file, torch_device, options)
     else:
-        state = _new_state(spec, preset, pairs, options, torch_device)
+        state = _new_state(spec, preset, pairs, weights, options, torch_device)
     pictures = read_usable(held_out)
     crops = Crops(files, state.config.crop, state.config.batch)
     crops.batch(state.config.seed, state.step)  # a folder without a usable picture is found before anything is written
@@ -155,10 +157,11 @@ def _make_folder(out: Path) -> None:
 
 
 def _new_state(
-    spec: str, preset: str | None, pairs: tuple[str, ...], options: dict[str, Any], device: Any
+    spec: str, preset: str | None, pairs: tuple[str, ...], weights: Path | None, options: dict[str, Any], device: Any
 ) -> TrainingState:
     import torch
 
+    from tinify.checkpoint import load_checkpoint, load_weights
     from tinify.losses import LAMBDAS_BY_PRESET
     from tinify.models import create_model
     from tinify.training.state import TrainingState
@@ -166,6 +169,8 @@ def _new_state(
     torch.manual_seed(options["seed"])
     model = create_model(spec, preset=preset, **_assignments(pairs))
     assert model.architecture is not None
+    if weights:
+        load_weights(model, load_checkpoint(weights).state_dict(), weights)
     training = model.architecture.training
     metric = options["metric"] if _given("metric") else training.get("metric", options["metric"])
     lmbda = options["lmbda"]
