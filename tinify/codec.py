@@ -148,7 +148,8 @@ class Codec:
     def _padded(self, box: Box) -> tuple[int, int]:
         """Height and width that the model sees of a tile."""
         left, top, right, bottom = box
-        return -(-(bottom - top) // self._stride) * self._stride, -(-(right - left) // self._stride) * self._stride
+        pad, _ = compute_padding(bottom - top, right - left, min_div=self._stride)
+        return bottom - top + pad[2] + pad[3], right - left + pad[0] + pad[1]
 
     def _crop(self, x_hat: Tensor, box: Box) -> Tensor:
         """The picture's own part of a padded reconstruction, (height, width, 3)."""

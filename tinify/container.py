@@ -57,11 +57,6 @@ class Header:
         _grid_size(self.width, self.height, self.tile_size, self.overlap)
 
     @property
-    def color_space(self) -> str:
-        """``"L"`` (grey) or ``"RGB"``."""
-        return "L" if self.channels == 1 else "RGB"
-
-    @property
     def boxes(self) -> list[Box]:
         """Where the tiles lie: see :func:`grid`."""
         return grid(self.width, self.height, self.tile_size, self.overlap)

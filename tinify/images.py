@@ -20,6 +20,7 @@ from tinify.files import read_bytes, write_atomic
 from tinify.samples import array_samples, image_samples, split_alpha
 
 __all__ = [
+    "MAX_BYTES",
     "MAX_PIXELS",
     "MAX_SIDE",
     "SUFFIXES",
@@ -44,7 +45,7 @@ SUFFIXES = frozenset(
 )
 
 # No format that is read here takes more bytes than 16-bit samples of four channels.
-_MAX_BYTES = 8 * MAX_PIXELS
+MAX_BYTES = 8 * MAX_PIXELS
 
 _EXIF_PREFIX = b"Exif\0\0"
 
@@ -100,7 +101,7 @@ def read_picture(source: str | os.PathLike[str] | BinaryIO) -> Picture:
     [[[97], [98]]]
     """
     if isinstance(source, (str, os.PathLike)):
-        name, stream = str(source), cast(BinaryIO, io.BytesIO(read_bytes(source, _MAX_BYTES, ImageError)))
+        name, stream = str(source), cast(BinaryIO, io.BytesIO(read_bytes(source, MAX_BYTES, ImageError)))
     elif hasattr(source, "read"):
         name, stream = str(getattr(source, "name", "the picture")), source
     else:

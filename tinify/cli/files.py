@@ -12,11 +12,8 @@ from tinify import container
 from tinify.cli.options import force_option, json_option, progress, quiet_option
 from tinify.errors import FileError, OutputError
 from tinify.files import read_bytes, write_atomic
-from tinify.images import MAX_PIXELS, output_format, read_picture, write_picture
+from tinify.images import MAX_BYTES, output_format, read_picture, write_picture
 from tinify.weights import DEFAULT
-
-# The largest picture has so many pixels, and no codec worth its name needs more bytes than raw samples.
-MAX_FILE = 8 * MAX_PIXELS
 
 
 def target(given: Path | None, source: Path, suffix: str, force: bool) -> Path:
@@ -76,7 +73,7 @@ def decompress_command(
     source: Path, output: Path | None, model: str | None, quiet: bool, as_json: bool, force: bool
 ) -> None:
     """Turn the .tfy file IN back into a picture; the output's suffix says the format (png, jpg, webp, tif, ...)."""
-    packed = container.read(read_bytes(source, limit=MAX_FILE, error=FileError))
+    packed = container.read(read_bytes(source, limit=MAX_BYTES, error=FileError))
     output = target(output, source, ".png", force)
     output_format(output)
     with progress(f"decompressing {source.name}", quiet or as_json):

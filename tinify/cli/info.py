@@ -9,10 +9,10 @@ from typing import Any
 import click
 
 from tinify import container
-from tinify.cli.files import MAX_FILE
 from tinify.cli.options import json_option
 from tinify.errors import CheckpointError, FileError
 from tinify.files import read_bytes
+from tinify.images import MAX_BYTES
 from tinify.registry import get_registry
 from tinify.weights import read_notes
 
@@ -33,7 +33,7 @@ def info_command(file: Path, as_json: bool) -> None:
 
 
 def _picture(file: Path) -> dict[str, Any]:
-    data = read_bytes(file, limit=MAX_FILE, error=FileError)
+    data = read_bytes(file, limit=MAX_BYTES, error=FileError)
     packed = container.read(data)
     header = packed.header
     strings = [len(string) for tile in packed.tiles for string in tile.strings]

@@ -162,7 +162,7 @@ def _new_state(
     import torch
 
     from tinify.checkpoint import load_checkpoint, load_weights
-    from tinify.losses import LAMBDAS_BY_PRESET
+    from tinify.losses import LAMBDAS
     from tinify.models import create_model
     from tinify.training.state import TrainingState
 
@@ -176,8 +176,8 @@ def _new_state(
     lmbda = options["lmbda"]
     if lmbda is None and metric == training.get("metric", "mse"):
         lmbda = training.get("lmbda")
-    elif lmbda is None and preset in LAMBDAS_BY_PRESET[metric]:
-        lmbda = LAMBDAS_BY_PRESET[metric][preset]
+    elif lmbda is None and preset in LAMBDAS[metric]:
+        lmbda = LAMBDAS[metric][preset]
     if lmbda is None:
         raise InputError(f"{spec} without a preset has no lambda: give --lmbda, or a --preset")
     config = TrainingConfig(**{**options, "lmbda": lmbda, "metric": metric})

@@ -1,5 +1,5 @@
 """Losses that training minimises."""
 
-from tinify.losses.rate_distortion import LAMBDAS, LAMBDAS_BY_PRESET, RateDistortionLoss
+from tinify.losses.rate_distortion import LAMBDAS, RateDistortionLoss
 
-__all__ = ["LAMBDAS", "LAMBDAS_BY_PRESET", "RateDistortionLoss"]
+__all__ = ["LAMBDAS", "RateDistortionLoss"]

@@ -12,11 +12,11 @@ from tinify.errors import InputError
 from tinify.metrics import ms_ssim
 
 # The eight operating points of the field, q1 to q8; those of MSE also stand in the specs' presets.
-LAMBDAS = {
+_POINTS = {
     "mse": (0.0018, 0.0035, 0.0067, 0.0130, 0.0250, 0.0483, 0.0932, 0.1800),
     "ms-ssim": (2.40, 4.58, 8.73, 16.64, 31.73, 60.50, 115.37, 220.00),
 }
-LAMBDAS_BY_PRESET = {metric: {f"q{q}": lmbda for q, lmbda in enumerate(row, 1)} for metric, row in LAMBDAS.items()}
+LAMBDAS = {metric: {f"q{q}": lmbda for q, lmbda in enumerate(row, 1)} for metric, row in _POINTS.items()}
 
 
 class RateDistortionLoss(nn.Module):
