@@ -3,10 +3,10 @@
 Floors: a module imports only from lower ones, so that ``import tinify`` and the listing commands need no torch.
 
     F0   errors
-    F1   chunks, coders, files, ops, plugin, samples
-    F2   container, registry
-    F3   images, layers, spec
-    F4   entropy_models, weights
+    F1   chunks, coders, environment, files, ops, plugin, samples
+    F2   container, host
+    F3   images, layers, registry
+    F4   entropy_models, spec, weights
     F5   latent_codecs, metrics
     F6   losses, models
     F7   checkpoint
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tinify.codec import Codec
     from tinify.coders import CdfTables
     from tinify.models import build_model, create_model
+    from tinify.registry import register
     from tinify.spec import Spec
     from tinify.zoo import compress, decompress, load_model
 
@@ -38,6 +39,7 @@ _HOMES = {
     "create_model": "tinify.models",
     "decompress": "tinify.zoo",
     "load_model": "tinify.zoo",
+    "register": "tinify.registry",
 }
 
 __all__ = [
@@ -49,6 +51,7 @@ __all__ = [
     "create_model",
     "decompress",
     "load_model",
+    "register",
 ]
 
 

@@ -1,116 +1,144 @@
-"""The registry: finds plugins by entry point, loads each in isolation, and maps names to components and specs."""
+"""The registry: what the enabled plugins offer, by kind and name."""
 
 from __future__ import annotations
 
 import difflib
-import os
 import re
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pluggy
-
+from tinify import environment
 from tinify.errors import PluginError, UnknownNameError
-from tinify.plugin import KINDS, Component, Hooks
+from tinify.host import GROUP, Offers, call_hooks, find_plugins
+from tinify.plugin import KINDS, Command, Component, Kernel, Plugin
+from tinify.plugin.offers import HOME
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-GROUP = "tinify.plugins"
-HOME = "tinify-codec"
 _NAMESPACE = re.compile(r"[a-z][a-z0-9_]*")
-_HOOKS = tuple(name for name in vars(Hooks) if name.startswith("tinify_"))
+_IN_PROCESS = "in this process"
+_PACKAGES = ("tinify_plugins", "tinify_specs", "tinify_kernels")
 _lock = threading.Lock()
 
+Versions = dict[int, Component]
 
-@dataclass(frozen=True)
-class Plugin:
-    """One plugin: its namespace (the entry point's name), where it came from, and how it fares.
 
-    ``status`` is ``"ok"``, ``"broken"``, ``"conflict"`` or ``"disabled"``; ``reason`` says why when it is not ok.
-    """
+@dataclass
+class _Shelf:
+    """What one plugin adds, or all of them together."""
 
-    namespace: str
-    distribution: str
-    version: str
-    status: str = "ok"
-    reason: str = ""
-
-    @property
-    def at_home(self) -> bool:
-        """Whether it ships with tinify, and so may own names without a namespace."""
-        return _normal(self.distribution) == HOME
-
-    def __str__(self) -> str:
-        return f"plugin {self.namespace} ({self.distribution} {self.version})"
+    components: dict[tuple[str, str], Versions] = field(default_factory=dict)
+    specs: dict[str, tuple[Plugin, Traversable]] = field(default_factory=dict)
+    weights: dict[str, Path] = field(default_factory=dict)
+    kernels: list[Kernel] = field(default_factory=list)
+    commands: dict[str, Command] = field(default_factory=dict)
 
 
 class Registry:
-    """Every component and spec of the enabled plugins.
+    """Every component, spec, kernel and command of the enabled plugins.
 
-    ``entry_points`` and ``disabled`` are for tests: by default the installed entry points of group ``tinify.plugins``,
-    and the namespaces or distributions that the environment variable ``TINIFY_DISABLE_PLUGINS`` lists. A plugin that
-    fails is marked ``broken`` in :attr:`plugins` and contributes nothing; the others are not touched by it.
+    The arguments are for tests: by default the installed entry points of group ``tinify.plugins``, and what the
+    variables of :mod:`tinify.environment` say. A plugin that fails is marked ``broken`` in :attr:`plugins` and
+    contributes nothing; the others are not touched by it. ``strict`` raises
+    :class:`~tinify.errors.PluginError` instead.
 
     >>> str(Registry().component("layer", "conv").params["kernel"])
     'int, at least 1 and at most 31'
     """
 
     def __init__(
-        self, entry_points: Iterable[metadata.EntryPoint] | None = None, disabled: Iterable[str] | None = None
+        self,
+        entry_points: Iterable[metadata.EntryPoint] | None = None,
+        disabled: Iterable[str] | None = None,
+        only: Iterable[str] | None = None,
+        strict: bool | None = None,
     ) -> None:
         self._plugins: list[Plugin] = []
-        self._components: dict[tuple[str, str], Component] = {}
-        self._specs: dict[str, Traversable] = {}
-        self._weights: dict[str, Path] = {}
-        if disabled is None:
-            disabled = os.environ.get("TINIFY_DISABLE_PLUGINS", "").split(",")
-        self._disabled = {_normal(name.strip()) for name in disabled if name.strip()}
-        self._discover(metadata.entry_points(group=GROUP) if entry_points is None else entry_points)
+        self._shelf = _Shelf()
+        points = metadata.entry_points(group=GROUP) if entry_points is None else entry_points
+        disabled = environment.words("TINIFY_DISABLE_PLUGINS") or () if disabled is None else disabled
+        only = environment.words("TINIFY_PLUGINS") if only is None else only
+        for plugin, load in find_plugins(points, disabled, only):
+            self._plugins.append(self._load(plugin, load) if plugin.status == "ok" else plugin)
+        strict = environment.read("TINIFY_STRICT_PLUGINS") in ("1", "true", "yes") if strict is None else strict
+        failed = [f"{found} is {found.status}: {found.reason}" for found in self._plugins if not _fine(found)]
+        if strict and failed:
+            raise PluginError("; ".join(failed))
 
     @property
     def plugins(self) -> tuple[Plugin, ...]:
         return tuple(self._plugins)
 
     def component(self, kind: str, name: str) -> Component:
-        """The component of that kind and name; :class:`~tinify.errors.UnknownNameError` says what there is."""
+        """The component of that kind and name; :class:`~tinify.errors.UnknownNameError` says what there is.
+
+        ``name@version`` asks for one version; else the newest is meant.
+        """
         found = self.find((kind,), name)
         if found is None:
             raise UnknownNameError(f"unknown {kind} {name!r}: {self.hint((kind,), name)}")
         return found
 
     def components(self, kind: str | None = None) -> list[Component]:
-        """All components, or those of one kind, sorted by kind and name."""
+        """All components in all versions, or those of one kind, sorted by kind and name."""
         if kind is not None and kind not in KINDS:
             raise UnknownNameError.among("kind", kind, KINDS)
         order = {kind: place for place, kind in enumerate(KINDS)}
-        found = [part for part in self._components.values() if kind in (None, part.kind)]
-        return sorted(found, key=lambda part: (order[part.kind], "/" in part.name, part.name))
+        found = [
+            part
+            for (own, _), versions in self._shelf.components.items()
+            if kind in (None, own)
+            for part in versions.values()
+        ]
+        return sorted(found, key=lambda part: (order[part.kind], "/" in part.name, part.name, part.version))
 
     def spec_files(self) -> dict[str, Traversable]:
         """The YAML file of every registered spec, by name."""
-        return dict(self._specs)
+        return {name: file for name, (_, file) in self._shelf.specs.items()}
 
     def weight_files(self) -> dict[str, Path]:
         """Every safetensors file that lies beside the specs, by name (``SPEC`` or ``SPEC-PRESET``)."""
-        return dict(self._weights)
+        return dict(self._shelf.weights)
+
+    def kernels(self) -> tuple[Kernel, ...]:
+        """Every kernel, those of first-party plugins first."""
+        return tuple(self._shelf.kernels)
+
+    def commands(self) -> dict[str, Command]:
+        """The subcommands that plugins add to the command line, by name."""
+        return dict(self._shelf.commands)
 
     def find(self, kinds: Iterable[str], name: str) -> Component | None:
-        """The component of that name in the first of those kinds that has it."""
-        return next((self._components[kind, name] for kind in kinds if (kind, name) in self._components), None)
+        """The component of that name, or ``name@version``, in the first of those kinds that has it."""
+        bare, at, version = name.partition("@")
+        for kind in kinds:
+            versions = self._shelf.components.get((kind, bare), {})
+            if versions and not at:
+                return versions[max(versions)]
+            if version.isascii() and version.isdecimal() and int(version[:9]) in versions:
+                return versions[int(version[:9])]
+        return None
 
     def hint(self, kinds: tuple[str, ...], name: str) -> str:
         """What may help somebody who wrote a name that no component of those kinds has."""
-        other = [kind for kind in KINDS if (kind, name) in self._components and kind not in kinds]
+        bare, at, version = name.partition("@")
+        known = self._shelf.components
+        for kind in kinds if at else ():
+            if (kind, bare) in known:
+                there = " and ".join(map(str, sorted(known[kind, bare])))
+                owner = next(iter(known[kind, bare].values())).provider
+                return f"{bare!r} has no version {version!r} here but {there}: another release of {owner} may have it"
+        other = [kind for kind in KINDS if (kind, bare) in known and kind not in kinds]
         if other:
-            return f"{name!r} is of kind {other[0]}; {' or '.join(kinds)} is wanted here"
-        names = sorted(known for kind, known in self._components if kind in kinds)
-        found = [f"did you mean {near!r}?" for near in difflib.get_close_matches(name, names, n=1, cutoff=0.6)]
-        found += [self.missing(name)]
+            return f"{bare!r} is of kind {other[0]}; {' or '.join(kinds)} is wanted here"
+        names = sorted(name for kind, name in known if kind in kinds)
+        found = [f"did you mean {near!r}?" for near in difflib.get_close_matches(bare, names, n=1, cutoff=0.6)]
+        found += [self.missing(bare)]
         return " ".join(filter(None, found)) or (f"there are: {', '.join(names)}" if names else "there are none")
 
     def missing(self, name: str) -> str:
@@ -123,109 +151,104 @@ class Registry:
             return f"no plugin {namespace!r} is installed"
         return ""
 
-    def register(self, plugin: Any, namespace: str = "local") -> None:
-        """Adds a plugin by hand: a module or object with hooks, or one declaration. For notebooks and tests.
+    def register(self, source: Any, namespace: str = "local") -> None:
+        """Adds what a notebook, a test or a frozen application has at hand, under names that start with ``namespace/``.
 
-        Its names must start with ``namespace/``. What is wrong with it is raised, and then nothing is added.
+        ``source`` is a declaration, a list of them, or a module or object with hooks. A declaration made again (a cell
+        that ran twice) replaces itself; anything else that is taken or wrong raises
+        :class:`~tinify.errors.PluginError`, and then nothing is added. Modules of tinify itself stay first-party, for
+        applications that are frozen without package metadata.
         """
-        if any(known.namespace == namespace for known in self._plugins):
+        known = [plugin for plugin in self._plugins if plugin.namespace == namespace]
+        if any(plugin.version != _IN_PROCESS for plugin in known):
             raise PluginError(f"namespace {namespace!r} is taken: pass another, and name the components after it")
-        record = Plugin(namespace, getattr(plugin, "__name__", type(plugin).__name__), "in this process")
-        self._add(record, plugin)
-        self._plugins.append(record)
+        owner = getattr(source, "__name__", type(source).__name__)
+        ours = owner.partition(".")[0] in _PACKAGES
+        plugin = known[0] if known else Plugin(namespace, HOME if ours else owner, _IN_PROCESS)
+        self._add(plugin, call_hooks(source))
+        if not known:
+            self._plugins.append(plugin)
 
-    def _discover(self, entry_points: Iterable[metadata.EntryPoint]) -> None:
-        claims: dict[str, dict[str, tuple[Plugin, metadata.EntryPoint]]] = {}
-        for point in entry_points:
-            distribution, version = (point.dist.name, point.dist.version) if point.dist else ("unknown", "0")
-            # one distribution can be listed twice, by a stale folder of metadata: the first on the path counts
-            claims.setdefault(point.name, {}).setdefault(
-                _normal(distribution), (Plugin(point.name, distribution, version), point)
-            )
-        for name in sorted(claims, key=lambda name: (HOME not in claims[name], name)):
-            rivals = claims[name]
-            for distribution in sorted(rivals):
-                plugin, point = rivals[distribution]
-                if len(rivals) > 1 and distribution != HOME:
-                    owners = ", ".join(f"{rival.distribution} {rival.version}" for rival, _ in rivals.values())
-                    reason = f"namespace {name!r} is claimed by {owners}; uninstall all but one"
-                    self._plugins.append(replace(plugin, status="conflict", reason=reason))
-                elif self._disabled & {_normal(name), distribution}:
-                    reason = "TINIFY_DISABLE_PLUGINS names it"
-                    self._plugins.append(replace(plugin, status="disabled", reason=reason))
-                else:
-                    self._plugins.append(self._load(plugin, point))
-
-    def _load(self, plugin: Plugin, point: metadata.EntryPoint) -> Plugin:
+    def _load(self, plugin: Plugin, load: Any) -> Plugin:
         try:
-            self._add(plugin, point.load())
+            self._add(plugin, call_hooks(load()))
         except (Exception, SystemExit) as error:
             cause = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
             return replace(plugin, status="broken", reason=cause)
         return plugin
 
-    def _add(self, plugin: Plugin, source: Any) -> None:
+    def _add(self, plugin: Plugin, offers: Offers) -> None:
         """Adds all that a plugin offers, or raises and adds nothing."""
         if not _NAMESPACE.fullmatch(plugin.namespace):
             raise PluginError(f"namespace {plugin.namespace!r} is not of the form lower_case")
-        declared = isinstance(getattr(source, "__component__", None), Component)
-        declarations, folders = ([source], []) if declared else _call_hooks(source)
-        components = self._declared(plugin, declarations)
-        specs, weights = self._files(plugin, folders)
-        self._components |= components
-        self._specs |= specs
-        self._weights |= weights
+        new, shelf = _Shelf(), self._shelf
+        for declaration in offers.components:
+            self._declare(plugin, declaration, new)
+        for folder in offers.spec_paths:
+            self._take_files(plugin, folder, new)
+        for kernel in offers.kernels:
+            new.kernels.append(replace(_of(Kernel, kernel, "tinify_kernels"), provider=plugin))
+        for command in offers.commands:
+            self._command(plugin, _of(Command, command, "tinify_commands"), new)
+        for key, versions in new.components.items():
+            shelf.components[key] = shelf.components.get(key, {}) | versions
+        shelf.specs |= new.specs
+        shelf.weights |= new.weights
+        shelf.kernels += new.kernels
+        shelf.commands |= new.commands
 
-    def _declared(self, plugin: Plugin, declarations: list[Any]) -> dict[tuple[str, str], Component]:
-        found: dict[tuple[str, str], Component] = {}
-        for declaration in declarations:
-            part = getattr(declaration, "__component__", None)
-            if not isinstance(part, Component) or part.declaration is not declaration:
-                raise PluginError(f"tinify_components gave {declaration!r}: expected classes decorated by @component")
-            self._check_name(plugin, part.kind, part.name)
-            if (part.kind, part.name) in self._components.keys() | found.keys():
-                raise PluginError(f"{part.kind} {part.name!r} is declared twice")
-            found[part.kind, part.name] = replace(part, provider=str(plugin))
-        return found
+    def _declare(self, plugin: Plugin, declaration: Any, new: _Shelf) -> None:
+        part = getattr(declaration, "__component__", None)
+        if not isinstance(part, Component) or part.declaration is not declaration:
+            raise PluginError(f"tinify_components gave {declaration!r}: expected classes decorated by @component")
+        if not part.name.startswith(f"{plugin.namespace}/") and not (plugin.at_home and "/" not in part.name):
+            own = f"{plugin.namespace}/{part.name.rpartition('/')[2]}"
+            raise PluginError(f"{part} is outside the namespace of this plugin: call it {own!r}")
+        if part.version in new.components.get((part.kind, part.name), {}):
+            raise PluginError(f"{part} version {part.version} is declared twice")
+        rival = self._shelf.components.get((part.kind, part.name), {}).get(part.version)
+        if rival is not None and not _again(rival, part, plugin):
+            raise PluginError(f"{part} version {part.version} is declared by {rival.provider} already")
+        new.components.setdefault((part.kind, part.name), {})[part.version] = replace(part, provider=plugin)
 
-    def _files(self, plugin: Plugin, folders: list[Any]) -> tuple[dict[str, Traversable], dict[str, Path]]:
-        specs: dict[str, Traversable] = {}
-        weights: dict[str, Path] = {}
-        for folder in folders:
-            for file in sorted(folder.iterdir(), key=lambda file: str(file.name)):
-                stem, _, suffix = file.name.rpartition(".")
-                name = stem if plugin.at_home else f"{plugin.namespace}/{stem}"
-                if suffix == "yaml":
-                    if name in self._specs or name in specs:
-                        raise PluginError(f"spec {name!r} is provided twice")
-                    specs[name] = file
-                elif suffix == "safetensors" and isinstance(file, Path):
-                    weights[name] = file
-        return specs, weights
+    def _take_files(self, plugin: Plugin, folder: Traversable, new: _Shelf) -> None:
+        for file in sorted(folder.iterdir(), key=lambda file: str(file.name)):
+            stem, _, suffix = file.name.rpartition(".")
+            name = stem if plugin.at_home else f"{plugin.namespace}/{stem}"
+            if suffix == "yaml":
+                rival = self._shelf.specs.get(name) or new.specs.get(name)
+                if rival:
+                    raise PluginError(f"spec {name!r} is provided twice: by {rival[0]} too")
+                new.specs[name] = plugin, file
+            elif suffix == "safetensors" and isinstance(file, Path):
+                new.weights[name] = file
 
-    @staticmethod
-    def _check_name(plugin: Plugin, kind: str, name: str) -> None:
-        if not name.startswith(f"{plugin.namespace}/") and not (plugin.at_home and "/" not in name):
-            own = f"{plugin.namespace}/{name.rpartition('/')[2]}"
-            raise PluginError(f"{kind} {name!r} is outside the namespace of this plugin: call it {own!r}")
+    def _command(self, plugin: Plugin, command: Command, new: _Shelf) -> None:
+        if not plugin.at_home and command.name.partition("-")[0] != plugin.namespace:
+            own = f"{plugin.namespace}-{command.name}"
+            raise PluginError(f"{command} is outside the namespace of this plugin: call it {own!r}")
+        rival = self._shelf.commands.get(command.name) or new.commands.get(command.name)
+        if rival:
+            raise PluginError(f"{command} is declared by {rival.provider} already")
+        new.commands[command.name] = replace(command, provider=plugin)
 
 
-def _call_hooks(source: Any) -> tuple[list[Any], list[Any]]:
-    """What one plugin's hooks return, called apart from every other plugin's."""
-    manager = pluggy.PluginManager("tinify")
-    manager.add_hookspecs(Hooks)
-    manager.register(source)
-    manager.check_pending()
-    found: list[list[Any]] = []
-    for hook in _HOOKS:
-        implemented = getattr(source, hook, None)
-        if implemented is not None and not hasattr(implemented, "tinify_impl"):
-            raise PluginError(f"{hook} has no @hookimpl before it, so it would never be called")
-        results = getattr(manager.hook, hook)()
-        if implemented is not None and not results:
-            raise PluginError(f"{hook} returned None: expected a list")
-        found.append([item for result in results for item in result])
-    return found[0], found[1]
+def _fine(plugin: Plugin) -> bool:
+    return plugin.status in ("ok", "disabled")
+
+
+def _again(rival: Component, part: Component, plugin: Plugin) -> bool:
+    """Whether a declaration is one that was registered by hand before, and ran again."""
+    same = all(
+        getattr(rival.declaration, key) == getattr(part.declaration, key) for key in ("__module__", "__qualname__")
+    )
+    return same and plugin.version == _IN_PROCESS
+
+
+def _of(kind: Any, offer: Any, hook: str) -> Any:
+    if not isinstance(offer, kind):
+        raise PluginError(f"{hook} gave {offer!r}: expected a {kind.__name__}")
+    return offer
 
 
 _current: Registry | None = None
@@ -240,5 +263,6 @@ def get_registry() -> Registry:
         return _current
 
 
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
+def register(source: Any, namespace: str = "local") -> None:
+    """Adds components by hand to the registry of this process; see :meth:`Registry.register`."""
+    get_registry().register(source, namespace)

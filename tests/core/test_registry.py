@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
+import math
 import sys
 from collections.abc import Callable
 from importlib import metadata
@@ -44,12 +46,13 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installer:
     """Writes a distribution with one plugin, and returns the name of its module."""
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
 
-    def write(namespace: str, source: str, distribution: str = "", version: str = "1.0") -> str:
+    def write(namespace: str, source: str, distribution: str = "", version: str = "1.0", requires: str = "") -> str:
         distribution = distribution or f"tinify-{namespace}"
         module = f"plugin_under_test_{next(_numbers)}"
         folder = tmp_path / f"{distribution.replace('-', '_')}-{version}.dist-info"
         folder.mkdir(exist_ok=True)
-        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n")
+        needs = f"Requires-Dist: {requires}\n" if requires else ""
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n{needs}")
         (folder / "entry_points.txt").write_text(f"[{GROUP}]\n{namespace} = {module}\n")
         (tmp_path / module).mkdir()
         (tmp_path / module / "__init__.py").write_text(source)
@@ -75,7 +78,7 @@ def status(registry: Registry, namespace: str) -> list[tuple[str, str]]:
 def test_first_party_parts_have_bare_names() -> None:
     registry = Registry(disabled=())
     assert {found.status for found in registry.plugins if found.at_home} == {"ok"}
-    assert registry.component("layer", "conv").provider.startswith("plugin vocabulary (tinify-codec ")
+    assert str(registry.component("layer", "conv").provider).startswith("plugin vocabulary (tinify-codec ")
     assert {"bmshj2018-factorized", "bmshj2018-hyperprior", "mbt2018-mean"} <= registry.spec_files().keys()
 
 
@@ -96,7 +99,7 @@ def test_a_third_party_plugin_brings_parts_specs_and_weights(install: Installer,
     (tmp_path / module / "tiny-q1.safetensors").write_text("")
     registry = fresh(tmp_path)
     assert status(registry, "acme") == [("ok", "")]
-    assert registry.component("layer", "acme/x").provider == "plugin acme (tinify-acme 1.0)"
+    assert str(registry.component("layer", "acme/x").provider) == "plugin acme (tinify-acme 1.0)"
     assert registry.spec_files()["acme/tiny"].name == "tiny.yaml"
     assert registry.weight_files()["acme/tiny-q1"].name == "tiny-q1.safetensors"
 
@@ -116,7 +119,7 @@ def test_a_third_party_plugin_brings_parts_specs_and_weights(install: Installer,
         (part("acme/x").replace("return [Part]", "return 3"), "TypeError"),
         (part("acme/x").replace("[Part]", "[int]"), "expected classes decorated by @component"),
         (part("acme/x").replace("[Part]", "[type('Y', (Part,), {})]"), "expected classes decorated by @component"),
-        (part("acme/x").replace("[Part]", "[Part, Part]"), "layer 'acme/x' is declared twice"),
+        (part("acme/x").replace("[Part]", "[Part, Part]"), "layer 'acme/x' version 1 is declared twice"),
         (part("acme/x").replace("return [Part]", "yield Part; raise KeyError('late')"), "KeyError: 'late'"),
         (part("acme/x") + SPECS.replace("parent", "parent / 'missing'"), "FileNotFoundError"),
         (part("acme/x") + SPECS.replace("[Path(__file__).parent]", "[3]"), "AttributeError"),
@@ -165,9 +168,9 @@ def test_a_disabled_plugin_is_not_imported(
     module = install("acme", part("acme/x"))
     monkeypatch.setenv("TINIFY_DISABLE_PLUGINS", word)
     registry = fresh(tmp_path)
-    assert status(registry, "acme") == [("disabled", "TINIFY_DISABLE_PLUGINS names it")]
+    assert status(registry, "acme") == [("disabled", "TINIFY_DISABLE_PLUGINS (or -p no:NAME) names it")]
     assert module not in sys.modules
-    with pytest.raises(UnknownNameError, match=r"is disabled: TINIFY_DISABLE_PLUGINS names it"):
+    with pytest.raises(UnknownNameError, match=r"is disabled: TINIFY_DISABLE_PLUGINS"):
         registry.component("layer", "acme/x")
 
 
@@ -209,8 +212,24 @@ def test_a_declaration_or_a_module_can_be_registered_by_hand() -> None:
         registry = Registry([], disabled=())
         registry.register(plugin, namespace="mine")
         assert registry.component("layer", "mine/x").load() > 3
-        with pytest.raises(PluginError, match="'mine' is taken"):
-            registry.register(plugin, namespace="mine")
+        registry.register(plugin, namespace="mine")  # a cell that ran again
+        assert len(registry.components()) == len(registry.plugins) == 1
+
+
+def test_nothing_is_added_by_hand_to_the_namespace_of_an_installed_plugin() -> None:
+    with pytest.raises(PluginError, match="'vocabulary' is taken"):
+        Registry(disabled=()).register(Mine, namespace="vocabulary")
+
+
+def test_another_declaration_of_a_taken_name_is_refused() -> None:
+    registry = Registry([], disabled=())
+    registry.register(Mine, namespace="mine")
+    other = component("layer", "mine/x", target="math:e")(type("Other", (), {"shape": lambda self, x: x}))
+    with pytest.raises(
+        PluginError, match=r"layer 'mine/x' version 1 is declared by plugin mine \(Mine in this process\)"
+    ):
+        registry.register(other, namespace="mine")
+    assert registry.component("layer", "mine/x").target == "math:pi"
 
 
 def test_a_failed_registration_leaves_no_trace() -> None:
@@ -228,3 +247,134 @@ def test_there_is_one_registry_per_process(monkeypatch: pytest.MonkeyPatch) -> N
     assert get_registry() is get_registry()
     monkeypatch.setattr(tinify.registry, "_current", None)
     assert get_registry() is get_registry()
+
+
+class Second:
+    """A part from a notebook, its second version."""
+
+    def shape(self, x: Sig) -> Sig:
+        return x
+
+
+def test_versions_stand_side_by_side_and_the_newest_is_meant() -> None:
+    registry = Registry([], disabled=())
+    registry.register([Mine, component("layer", "mine/x", target="math:e", version=12)(Second)], namespace="mine")
+    assert [part.key for part in registry.components()] == ["mine/x@1", "mine/x@12"]
+    for name, version in (("mine/x", 12), ("mine/x@12", 12), ("mine/x@1", 1)):
+        assert registry.component("layer", name).version == version
+    for name in ("mine/x@2", "mine/x@", "mine/x@x", "mine/x@²", "mine/x@" + "9" * 5000):
+        with pytest.raises(UnknownNameError, match=r"has no version '.*' here but 1 and 12: another release of plugin"):
+            registry.component("layer", name)
+
+
+@pytest.mark.parametrize(
+    ("only", "there"), [(None, True), ([], False), (["other"], False), (["acme"], True), (["tinify_ACME"], True)]
+)
+def test_an_allowlist_speaks_of_third_parties(
+    install: Installer, tmp_path: Path, only: list[str] | None, there: bool
+) -> None:
+    module = install("acme", part("acme/x"))
+    registry = fresh(tmp_path, only=only)
+    assert (module in sys.modules) is there
+    assert status(registry, "acme") == [("ok", "") if there else ("disabled", "TINIFY_PLUGINS does not name it")]
+    assert registry.component("layer", "conv")
+
+
+def test_an_empty_allowlist_in_the_environment_is_one(
+    install: Installer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install("acme", part("acme/x"))
+    monkeypatch.setenv("TINIFY_PLUGINS", "")
+    assert status(fresh(tmp_path), "acme")[0][0] == "disabled"
+
+
+@pytest.mark.parametrize(
+    ("requirement", "reason"),
+    [
+        ("tinify-codec>=99", "it needs tinify-codec>=99, this is tinify-codec "),
+        ("Tinify_Codec <0.0.1", "it needs tinify-codec<0.0.1, this is "),
+        ("tinify-codec>=99; python_version > '3'", "it needs tinify-codec>=99"),
+        ("tinify-codec =! 3", "has a requirement that cannot be read: 'tinify-codec =! 3'"),
+        ("tinify-codec>=99; extra == 'more'", ""),
+        ("tinify-codec>=0.0.1", ""),
+        ("numpy>=99", ""),
+    ],
+)
+def test_a_plugin_for_another_tinify_is_not_imported(
+    install: Installer, tmp_path: Path, requirement: str, reason: str
+) -> None:
+    module = install("acme", part("acme/x"), requires=requirement)
+    [(state, why)] = status(fresh(tmp_path), "acme")
+    assert state == ("incompatible" if reason else "ok")
+    assert reason in why
+    assert (module in sys.modules) is not bool(reason)
+
+
+@pytest.mark.parametrize("source", ["import no_such_module", part("other/x")])
+def test_strict_mode_makes_a_failed_plugin_an_error(
+    install: Installer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    install("acme", source)
+    monkeypatch.setenv("TINIFY_STRICT_PLUGINS", "1")
+    with pytest.raises(PluginError, match=r"plugin acme \(tinify-acme 1.0\) is broken: "):
+        fresh(tmp_path)
+    assert fresh(tmp_path, disabled=["acme"]).component("layer", "conv")
+
+
+OFFERS = """
+from tinify.plugin import Command, Kernel, hookimpl
+
+@hookimpl
+def tinify_kernels():
+    return [{kernel}]
+
+@hookimpl
+def tinify_commands():
+    return [{command}]
+"""
+KERNEL, COMMAND = "Kernel('tinify::f', 'cuda', 'math:pi')", "Command('acme', 'math:pi', 'Says hello.')"
+
+
+def test_kernels_and_commands_come_from_plugins(install: Installer, tmp_path: Path) -> None:
+    install("acme", OFFERS.format(kernel=KERNEL, command=f"{COMMAND}, Command('acme-more', 'math:nothing')"))
+    registry = fresh(tmp_path)
+    kernel = registry.kernels()[-1]
+    assert (kernel.op, kernel.device, kernel.load()) == ("tinify::f", "cuda", math.pi)
+    command = registry.commands()["acme"]
+    assert str(command.provider) == "plugin acme (tinify-acme 1.0)"
+    assert command.summary == "Says hello."
+    with pytest.raises(PluginError, match=r"command 'acme-more' of plugin acme .* cannot be loaded from math:nothing"):
+        registry.commands()["acme-more"].load()
+
+
+@pytest.mark.parametrize(
+    ("kernel", "command", "reason"),
+    [
+        ("3", COMMAND, "tinify_kernels gave 3: expected a Kernel"),
+        (KERNEL, "print", "tinify_commands gave <built-in function print>: expected a Command"),
+        (KERNEL.replace("::", "."), COMMAND, "an op is 'namespace::name', got 'tinify.f'"),
+        (KERNEL.replace("cuda", "cuda:0"), COMMAND, "a device is a word"),
+        (KERNEL.replace(":pi", ""), COMMAND, "a target is 'module:attribute', got 'math'"),
+        (KERNEL, COMMAND.replace("'acme'", "'train'"), "command 'train' is outside the namespace"),
+        (KERNEL, COMMAND.replace("'acme'", "'Acme'"), "a command is lower-case, got 'Acme'"),
+        (KERNEL, f"{COMMAND}, {COMMAND}", "command 'acme' is declared by"),
+    ],
+)
+def test_wrong_kernels_and_commands_break_their_plugin_alone(
+    install: Installer, tmp_path: Path, kernel: str, command: str, reason: str
+) -> None:
+    install("acme", OFFERS.format(kernel=kernel, command=command))
+    registry = fresh(tmp_path)
+    [(state, why)] = status(registry, "acme")
+    assert state == "broken"
+    assert reason in why
+    assert "acme" not in registry.commands()
+    assert not [found for found in registry.kernels() if found.provider and found.provider.namespace == "acme"]
+
+
+def test_a_frozen_application_registers_the_first_party_by_hand() -> None:
+    registry = Registry([], disabled=())
+    vocabulary = importlib.import_module("tinify_plugins.vocabulary")
+    registry.register(vocabulary, namespace="vocabulary")
+    assert registry.component("layer", "conv").provider == registry.plugins[0]
+    assert registry.plugins[0].at_home

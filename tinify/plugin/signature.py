@@ -1,0 +1,51 @@
+"""What flows between components, as far as it is known without tensors: channels, strides, and what a part costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+
+class ShapeError(Exception):
+    """Raised by a shape rule that cannot take its inputs; ``slot`` names the child that is at fault, if it is one."""
+
+    def __init__(self, message: str, slot: str | None = None) -> None:
+        super().__init__(message, slot)
+        self.message, self.slot = message, slot
+
+
+@dataclass(frozen=True)
+class Sig:
+    """The signature of a tensor: channels, and how many pixels of the picture one element spans per side.
+
+    >>> str(Sig(3).strided(16).with_channels(192))
+    '192ch@1/16'
+    """
+
+    channels: int
+    stride: Fraction = Fraction(1)
+
+    def strided(self, factor: int | Fraction) -> Sig:
+        """The signature after a stride of ``factor``; below 1 for a larger output."""
+        return replace(self, stride=self.stride * Fraction(factor))
+
+    def with_channels(self, channels: int) -> Sig:
+        return replace(self, channels=channels)
+
+    def __str__(self) -> str:
+        return f"{self.channels}ch@{self.stride.denominator}/{self.stride.numerator}"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a component costs by itself: its parameters, and multiply-accumulates for each pixel of the picture.
+
+    >>> Cost(10, Fraction(1, 4)) + Cost(5)
+    Cost(parameters=15, macs=Fraction(1, 4))
+    """
+
+    parameters: int = 0
+    macs: Fraction = Fraction(0)
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.parameters + other.parameters, self.macs + other.macs)
