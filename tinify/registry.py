@@ -15,13 +15,12 @@ from tinify import environment
 from tinify.errors import PluginError, UnknownNameError
 from tinify.host import GROUP, Offers, call_hooks, find_plugins
 from tinify.plugin import KINDS, Command, Component, Kernel, Plugin
-from tinify.plugin.offers import HOME
+from tinify.plugin.offers import HOME, IN_PROCESS
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
 _NAMESPACE = re.compile(r"[a-z][a-z0-9_]*")
-_IN_PROCESS = "in this process"
 _PACKAGES = ("tinify_plugins", "tinify_specs", "tinify_kernels")
 _lock = threading.Lock()
 
@@ -160,11 +159,11 @@ class Registry:
         applications that are frozen without package metadata.
         """
         known = [plugin for plugin in self._plugins if plugin.namespace == namespace]
-        if any(plugin.version != _IN_PROCESS for plugin in known):
+        if not all(plugin.in_process for plugin in known):
             raise PluginError(f"namespace {namespace!r} is taken: pass another, and name the components after it")
         owner = getattr(source, "__name__", type(source).__name__)
         ours = owner.partition(".")[0] in _PACKAGES
-        plugin = known[0] if known else Plugin(namespace, HOME if ours else owner, _IN_PROCESS)
+        plugin = known[0] if known else Plugin(namespace, HOME if ours else owner, IN_PROCESS)
         self._add(plugin, call_hooks(source))
         if not known:
             self._plugins.append(plugin)
@@ -242,7 +241,7 @@ def _again(rival: Component, part: Component, plugin: Plugin) -> bool:
     same = all(
         getattr(rival.declaration, key) == getattr(part.declaration, key) for key in ("__module__", "__qualname__")
     )
-    return same and plugin.version == _IN_PROCESS
+    return same and plugin.in_process
 
 
 def _of(kind: Any, offer: Any, hook: str) -> Any:

@@ -53,8 +53,8 @@ def errors(text: str) -> list[tuple[str, str]]:
         ("tinify: 1", "tinify: 2", ["V001 2"], "upgrade tinify"),
         ("tinify: 1", "tinify: '1'", ["V001 '1'"], "write `tinify: 1` first"),
         ("tinify: 1\n", "", ["V001 name"], "reads spec language 1"),
-        ("name: test", "name: Test me", ["V003 Test me"], "needs a name"),
-        ("name: test\n", "", ["V003 tinify"], "write `name: my-spec`"),
+        ("name: test", "name: Test me", ["V002 Test me"], "needs a name"),
+        ("name: test\n", "", ["V002 tinify"], "write `name: my-spec`"),
         ("name: test", "summary: [a]\nname: test", ["T001 [a]"], "summary is text"),
         ("params:", "parms:", ["N002 parms", "P001 N: 12", "X001 N, kernel", "X001 N}"], "did you mean 'params'"),
         ("params:\n", "params: 3\nx:\n", ["N002 3", "N002 x:", "P001 N: 12", "X001 N, kernel", "X001 N}"],
@@ -65,7 +65,7 @@ def errors(text: str) -> list[tuple[str, str]]:
         ("multiple_of: 4", "multiple_of: 0", ["T001 0"], "expected a number"),
         ("default: 8", "default: 10", ["T001 10"], "a multiple of 4; got 10"),
         ("default: 8, ", "", ["P002 params"], "pass N=..., or choose a preset"),
-        ("  N: {", "  if: 3\n  N: {", ["P006 if"], "'if' cannot be a parameter's name"),
+        ("  N: {", "  if: 3\n  N: {", ["P004 if"], "'if' cannot be a parameter's name"),
         ("{N: 12}", "{K: 12}", ["P001 K"], "there are: N"),
         ("training: {lmbda", "train: {lmbda", ["N002 train:"], "did you mean 'training'"),
         ("q1: {params: {N: 12}, training: {lmbda: 0.1}}", "q1: 3", ["N002 3"], "'q1' is a mapping"),
@@ -114,7 +114,7 @@ def test_all_errors_come_at_once_in_the_order_of_the_lines() -> None:
         .replace("y: gaussian_conditional", "y: gaussian")
         .replace("type: deconv, out: 3", "type: 3")
     )
-    assert [code for code, _ in errors(text)] == ["V003", "N002", "X001", "R001", "X001", "R001", "R001"]
+    assert [code for code, _ in errors(text)] == ["V002", "N002", "X001", "R001", "X001", "R001", "R001"]
 
 
 def test_an_error_looks_like_this() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from tinify.errors import PluginError
 
-HOME = "tinify-codec"
+HOME, IN_PROCESS = "tinify-codec", "in this process"
 TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 _OP = re.compile(r"[A-Za-z_]\w*::[A-Za-z_]\w*", re.ASCII)
 _COMMAND = re.compile(r"[a-z][a-z0-9_]*(-[a-z0-9_]+)*")
@@ -33,6 +33,11 @@ class Plugin:
     def at_home(self) -> bool:
         """Whether it ships with tinify, and so may own names without a namespace."""
         return normal(self.distribution) == HOME
+
+    @property
+    def in_process(self) -> bool:
+        """Whether it was registered by hand."""
+        return self.version == IN_PROCESS
 
     def __str__(self) -> str:
         return f"plugin {self.namespace} ({self.distribution} {self.version})"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from tinify.registry import get_registry
+from tinify.plugin import Plugin
+from tinify.registry import Registry, get_registry
 from tinify.spec.diagnostics import Diagnostics, Location
 from tinify.spec.elaborate import Elaborator
+from tinify.spec.parts import PartRow, rows
 from tinify.spec.reader import MAX_DEPTH, lift
 
 MAX_JSON, MAX_LEVELS = 16 * 2**20, MAX_DEPTH + 8
@@ -22,6 +24,7 @@ _FIELDS: dict[str, tuple[type, ...]] = {
     "training": (dict,),
     "model": (dict,),
 }
+_PLUGIN = ("namespace", "distribution", "version")
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,21 @@ class Architecture:
     training: Mapping[str, Any]
     model: dict[str, Any]
     stride: int
+    _rows: tuple[PartRow, ...] = field(default=(), compare=False, repr=False)
+
+    def parts(self) -> list[PartRow]:
+        """Every component with its path, shapes and cost, depth first; the model itself has the path ""."""
+        return list(self._rows)
+
+    @property
+    def plugins(self) -> list[Plugin]:
+        """The third-party plugins whose components it uses, by namespace."""
+        registry, found = get_registry(), {}
+        for row in self._rows:
+            provider = registry.component(row.kind, row.type).provider
+            if provider and not provider.at_home:
+                found[provider.namespace] = provider
+        return [found[namespace] for namespace in sorted(found)]
 
     @property
     def channels(self) -> int:
@@ -52,8 +70,10 @@ class Architecture:
         return hashlib.sha256(b"tinify-spec-1\0" + _dumps(self.model).encode()).hexdigest()[:16]
 
     def to_json(self) -> str:
-        """The architecture as canonical JSON, which :meth:`from_json` reads."""
-        return _dumps({"tinify": 1, **{key: getattr(self, key) for key in _FIELDS}})
+        """The architecture as canonical JSON, which :meth:`from_json` reads, with the plugins that it needs."""
+        needs = [{key: getattr(plugin, key) for key in _PLUGIN} for plugin in self.plugins]
+        content = {key: getattr(self, key) for key in _FIELDS}
+        return _dumps({"tinify": 1, **content, **({"plugins": needs} if needs else {})})
 
     @classmethod
     def from_json(cls, text: str, source: str = "<json>") -> Architecture:
@@ -71,11 +91,13 @@ class Architecture:
             diagnostics.fatal(
                 "V001", where, f"this tinify reads architectures of language 1, got {data.get('tinify')!r}", hint
             )
+        needs = data.pop("plugins", [])
         for key in data.keys() ^ {"tinify", *_FIELDS}:
             diagnostics.error("S010", where, f"{'unknown' if key in data else 'missing'} field {key!r}")
         for key, types in _FIELDS.items():
             if key in data and not isinstance(data[key], types):
                 diagnostics.error("S010", where, f"field {key!r} cannot be {data[key]!r}")
+        _check_plugins(needs, get_registry(), diagnostics, where)
         diagnostics.check()
         elaborator = Elaborator(get_registry(), {}, diagnostics)
         model = elaborator.model(lift(_bare(data["model"]), where))
@@ -83,7 +105,7 @@ class Architecture:
         if difference:
             diagnostics.fatal("R002", where, f"not what the installed components make of it: {difference}")
         fields = {key: data[key] for key in _FIELDS}
-        return cls(**fields, stride=elaborator.stride)
+        return cls(**fields, stride=elaborator.stride, _rows=tuple(rows("", model, elaborator.seen)))
 
 
 def _dumps(value: Any) -> str:
@@ -117,10 +139,32 @@ def _loads(text: str) -> dict[str, Any]:
     raise ValueError(f"nested deeper than {MAX_LEVELS} levels")
 
 
+def _check_plugins(needs: Any, registry: Registry, diagnostics: Diagnostics, where: Location) -> None:
+    """Reports the plugins that an architecture needs and that are not there, with what to install."""
+    if not isinstance(needs, list) or not all(
+        isinstance(need, dict) and need.keys() == set(_PLUGIN) and all(isinstance(word, str) for word in need.values())
+        for need in needs
+    ):
+        diagnostics.error("S010", where, f"field 'plugins' cannot be {needs!r}")
+        return
+    for need in needs:
+        wanted = Plugin(**need)
+        if any(known.namespace == wanted.namespace and known.status == "ok" for known in registry.plugins):
+            continue
+        hint = f"pip install {wanted.distribution}=={wanted.version}"
+        if wanted.in_process:
+            hint = f"it was registered by hand: call tinify.register(..., namespace={wanted.namespace!r}) first"
+        reason = registry.missing(f"{wanted.namespace}/")
+        diagnostics.error("R003", where, f"this model needs {wanted}: {reason}", hint)
+
+
 def _bare(node: Any) -> Any:
-    """A canonical node without what elaboration adds."""
+    """A canonical node without what elaboration adds, its version pinned."""
     if isinstance(node, dict):
-        return {key: _bare(child) for key, child in node.items() if key not in _IMPLIED}
+        bare = {key: _bare(child) for key, child in node.items() if key not in _IMPLIED}
+        if type(node.get("version")) is int and isinstance(node.get("type"), str):
+            bare["type"] = f"{node['type']}@{node['version']}"
+        return bare
     return [_bare(child) for child in node] if isinstance(node, list) else node
 
 

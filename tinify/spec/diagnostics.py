@@ -10,6 +10,49 @@ from tinify.errors import SpecError
 
 MAX_SHOWN, MAX_WIDTH, MAX_MESSAGE = 20, 120, 400
 
+# The first letter is the family: S reading, V version and names, E extends, D define, N form of a node, R registry,
+# P parameters, T types, X expressions, C shapes.
+CODES = {
+    "S000": "not valid YAML, or not valid JSON",
+    "S001": "too large: more bytes, levels or nodes than a spec may have",
+    "S002": "more than one document in a file",
+    "S003": "an anchor or alias",
+    "S004": "a tag",
+    "S005": "a key that stands twice in one mapping",
+    "S006": "a key that is no string",
+    "S007": "the file is no mapping",
+    "S008": "a number too large for floating point",
+    "S009": "the file cannot be read",
+    "S010": "a canonical architecture with fields missing, unknown or of the wrong type",
+    "V001": "another version of the spec language",
+    "V002": "no name, or one of a wrong form",
+    "V003": "the name of a shipped spec is not that of its file",
+    "E001": "`extends` of a spec that is not there, or in a wrong form",
+    "E002": "specs that extend each other",
+    "E003": "too long a chain of `extends`",
+    "D001": "`use` of a block that no `define` has",
+    "D002": "a block that uses itself",
+    "D003": "a `define` or `use` in a wrong form",
+    "N001": "something else where a component is expected",
+    "N002": "an unknown or missing section, or one of a wrong form",
+    "N003": "`repeat` in a wrong form",
+    "N004": "`repeat` too many times",
+    "N005": "a model of too many parts",
+    "N006": "`each` in a wrong form, or of a wrong length",
+    "R001": "no component of that kind and name",
+    "R002": "the installed components make another architecture of a checkpoint's",
+    "R003": "a plugin that a checkpoint needs is not there",
+    "P001": "a parameter or slot that is not there",
+    "P002": "a parameter without a value",
+    "P003": "a slot without a child",
+    "P004": "a parameter's name of a wrong form",
+    "T001": "a value of the wrong type, or beyond its limits",
+    "T002": "an unknown type of parameter",
+    "X001": "an expression that cannot be evaluated",
+    "C001": "shapes that do not fit",
+    "C002": "more channels, or a larger stride, than a tensor may have",
+}
+
 
 @dataclass(frozen=True)
 class Location:
@@ -28,10 +71,7 @@ class Location:
 
 @dataclass(frozen=True)
 class Diagnostic:
-    """One error. The first letter of ``code`` is its family.
-
-    S reading, V version and names, E extends, N form, R registry, P parameters, T types, X expressions, C shapes.
-    """
+    """One error; ``code`` is one of :data:`CODES`."""
 
     code: str
     file: str
@@ -72,6 +112,7 @@ class Diagnostics:
         self._found: dict[Diagnostic, None] = {}
 
     def error(self, code: str, where: Location, message: str, hint: str = "") -> None:
+        assert code in CODES
         if len(message) > MAX_MESSAGE:
             message = f"{message[: MAX_MESSAGE // 2]} ... {message[-MAX_MESSAGE // 2 :]}"
         found = Diagnostic(code, where.file, where.line, where.column, _printable(message), hint)

@@ -1,4 +1,4 @@
-"""``extends``: a spec over its parent. Mappings merge key by key; lists, and blocks of another ``type``, replace."""
+"""``extends``: a spec over its parent. Mappings merge key by key; lists, and nodes of another form or type, replace."""
 
 from __future__ import annotations
 
@@ -94,11 +94,18 @@ def merge(base: Node, top: Node) -> Node:
     """``top`` over ``base``; every node keeps its own place."""
     if not isinstance(base.value, dict) or not isinstance(top.value, dict):
         return top
-    kind = top.value.get("type")
-    if kind is not None and ("type" not in base.value or base.value["type"].value != kind.value):
+    form = _form(top)
+    if form is not None and form != _form(base):
         return top
     merged = {
         **base.value,
         **{key: merge(base.value[key], node) if key in base.value else node for key, node in top.value.items()},
     }
     return Node(merged, top.location, {**base.keys, **top.keys})
+
+
+def _form(node: Node) -> Any:
+    """What a mapping is: a component of some type, a block, a repeat, a list for each element, or None."""
+    return next(((key, node.mapping[key].plain()) for key in ("type", "use") if key in node.mapping), None) or next(
+        (key for key in ("repeat", "each") if key in node.mapping), None
+    )

@@ -48,6 +48,32 @@ def value_of(node: Node, parameter: Parameter, names: Mapping[str, Any], what: s
     return WRONG
 
 
+def is_name(name: Any) -> bool:
+    """Whether expressions can use a name."""
+    return (
+        isinstance(name, str)
+        and bool(_NAME.fullmatch(name))
+        and not keyword.iskeyword(name)
+        and name not in ("true", "false", "null", "type")
+    )
+
+
+def read_defaults(params: Node | None) -> dict[str, Node]:
+    """The node of every default among declared parameters."""
+    found: dict[str, Node] = {}
+    for name, node in params.mapping.items() if params else ():
+        if isinstance(node.value, dict):
+            found |= {name: node.value["default"]} if "default" in node.value else {}
+        elif not _is_type(node):
+            found[name] = node
+    return found
+
+
+def _is_type(node: Node) -> bool:
+    """Whether a parameter is declared by its type alone, as in ``c: int``."""
+    return isinstance(node.value, str) and not node.quoted and node.value in _TYPES
+
+
 def read_parameters(params: Node | None, diagnostics: Diagnostics) -> dict[str, Parameter]:
     """The declared parameters of a spec; a default that is an expression stays ``REQUIRED`` here."""
     if params is None:
@@ -56,15 +82,17 @@ def read_parameters(params: Node | None, diagnostics: Diagnostics) -> dict[str, 
         diagnostics.error("N002", params.location, "params is a mapping of names", "write params: {N: 128}")
     found = {}
     for name, node in params.mapping.items():
-        if not _NAME.fullmatch(name) or keyword.iskeyword(name) or name in ("true", "false", "type"):
+        if not is_name(name):
             diagnostics.error(
-                "P006", params.keys[name], f"{name!r} cannot be a parameter's name", "use letters, digits and _"
+                "P004", params.keys[name], f"{name!r} cannot be a parameter's name", "use letters, digits and _"
             )
         found[name] = _read_parameter(name, node, diagnostics)
     return found
 
 
 def _read_parameter(name: str, node: Node, diagnostics: Diagnostics) -> Parameter:
+    if _is_type(node):
+        return Parameter.of(_TYPES[str(node.value)])
     if not isinstance(node.value, dict):
         simple = (
             type(node.value)
@@ -113,8 +141,9 @@ def resolve(
     chosen: Mapping[str, Node],
     diagnostics: Diagnostics,
     spec: Node,
+    known: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The value of every parameter: what was chosen, else the default, which may use the parameters before it.
+    """The value of every parameter: what was chosen, else the default, which may use those before it and ``known``.
 
     A value in error is None here, and so are those that need it.
     """
@@ -126,6 +155,6 @@ def resolve(
             hint = f"pass {name}=..., or choose a preset that sets it"
             diagnostics.error("P002", spec.keys.get("params", spec.location), f"parameter {name!r} has no value", hint)
             continue
-        value = value_of(node, parameter, names, f"parameter {name}", diagnostics)
+        value = value_of(node, parameter, {**(known or {}), **names}, f"parameter {name}", diagnostics)
         names[name] = None if value is WRONG else value
     return names

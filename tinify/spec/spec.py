@@ -11,15 +11,17 @@ from tinify.errors import UnknownNameError
 from tinify.plugin import Parameter
 from tinify.registry import get_registry
 from tinify.spec.architecture import Architecture
+from tinify.spec.define import read_definitions
 from tinify.spec.diagnostics import Diagnostics, Location
 from tinify.spec.elaborate import Elaborator
 from tinify.spec.merge import Source, load, open_file, open_name
-from tinify.spec.parameters import read_parameters, resolve, suggest
+from tinify.spec.parameters import read_defaults, read_parameters, resolve, suggest
+from tinify.spec.parts import rows
 from tinify.spec.reader import Node, lift
 
 LANGUAGE = 1
 _NAME = re.compile(r"([a-z][a-z0-9_]*/)?[a-z0-9][a-z0-9._-]*")
-_KEYS = ("tinify", "name", "summary", "cite", "extends", "params", "presets", "training", "model")
+_KEYS = ("tinify", "name", "summary", "cite", "extends", "params", "presets", "training", "define", "model")
 
 
 class Spec:
@@ -45,6 +47,7 @@ class Spec:
         self.cite = self._word("cite")
         self.parameters: dict[str, Parameter] = read_parameters(root.mapping.get("params"), self._problems)
         self.presets: dict[str, dict[str, Any]] = self._read_presets()
+        self._definitions = read_definitions(root.mapping.get("define"), self._problems)
 
     @classmethod
     def load(cls, name_or_path: str | os.PathLike[str]) -> Spec:
@@ -61,7 +64,7 @@ class Spec:
         if spec.name != path and not spec._problems.found:
             where = spec.root.mapping["name"].location
             spec._problems.error(
-                "V004", where, f"this file must be named after its spec, got {spec.name!r}", f"write name: {path}"
+                "V003", where, f"this file must be named after its spec, got {spec.name!r}", f"write name: {path}"
             )
         return spec
 
@@ -92,15 +95,18 @@ class Spec:
             label = f"{name}={value}"
             diagnostics.sources[label] = label
             chosen[name] = lift(list(value) if isinstance(value, tuple) else value, Location(label, 1, len(name) + 2))
-        names = resolve(self.parameters, self._defaults(), chosen, diagnostics, self.root)
-        elaborator = Elaborator(get_registry(), names, diagnostics)
+        defaults = read_defaults(self.root.mapping.get("params"))
+        names = resolve(self.parameters, defaults, chosen, diagnostics, self.root)
+        elaborator = Elaborator(get_registry(), names, diagnostics, self._definitions)
         if "model" not in self.root.mapping:
             diagnostics.fatal(
                 "N002", self.root.location, "a spec needs `model`", "or `extends: NAME` of one that has it"
             )
         model = elaborator.model(self.root.mapping["model"])
         training = self._training(self.root) | (self.presets[preset].get("training", {}) if preset else {})
-        return Architecture(self.name, preset, names, training, model, elaborator.stride)
+        return Architecture(
+            self.name, preset, names, training, model, elaborator.stride, tuple(rows("", model, elaborator.seen))
+        )
 
     def _check_top(self) -> None:
         root, problems = self.root, self._problems
@@ -117,7 +123,7 @@ class Spec:
         if name is None or not isinstance(name.value, str) or not _NAME.fullmatch(name.value):
             where = name.location if name else root.location
             problems.error(
-                "V003", where, "a spec needs a name: lower case letters, digits, . _ -", "write `name: my-spec`"
+                "V002", where, "a spec needs a name: lower case letters, digits, . _ -", "write `name: my-spec`"
             )
 
     def _word(self, key: str) -> str:
@@ -166,12 +172,3 @@ class Spec:
         node = self._section(self.root, "presets").mapping[preset]
         params = self._section(node, "params").mapping
         return {name: child for name, child in params.items() if name in self.parameters}
-
-    def _defaults(self) -> dict[str, Node]:
-        found = {}
-        for name, node in self._section(self.root, "params").mapping.items():
-            if not isinstance(node.value, dict):
-                found[name] = node
-            elif "default" in node.value:
-                found[name] = node.value["default"]
-        return found
