@@ -1,0 +1,163 @@
+"""Checks of kernels: on every shape, dtype and layout they give what the operator's definition gives."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from tinify.plugin import Kernel
+from tinify.testing.cases import KernelCase, Sample
+
+_SHAPES = ((1,), (7,), (1000,), (2, 3, 5, 7), (1, 8, 16, 16), (0,), (2, 0, 3))
+_TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}
+
+
+def check_equal(case: KernelCase) -> None:
+    """The definition's result, for every shape and every dtype that the definition takes; integers exactly."""
+    for shape in _SHAPES:
+        for dtype in _TOLERANCE:
+            _assert_agrees(case, case.sample(shape, dtype), f"{dtype} of shape {shape}")
+
+
+def check_strides(case: KernelCase) -> None:
+    """The definition's result for tensors that are not contiguous, and none of them written to."""
+    for name, lay in (("transposed", _transposed), ("every other element", _sparse), ("channels last", _channels_last)):
+        arguments = case.sample((2, 3, 5, 7), torch.float32)
+        laid = tuple(lay(one) if _shaped(one) else one for one in arguments)
+        before = pytree.tree_map_only(Tensor, torch.clone, laid)
+        _assert_agrees(case, laid, f"float32, {name}")
+        assert _agree(laid, before), f"{case.label} changes its arguments in place"
+
+
+def check_fully_written(case: KernelCase) -> None:
+    """Every element of the result is written, none is left as the memory was."""
+    state = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)  # fills torch.empty with NaN, or the largest integer
+    try:
+        for shape in _SHAPES:
+            _assert_agrees(case, case.sample(shape, torch.float32), f"fresh memory filled with NaN, shape {shape}")
+    finally:
+        torch.use_deterministic_algorithms(state[0], warn_only=state[1])
+
+
+def check_operator(case: KernelCase) -> None:
+    """The operator's schema and its fake implementation are true, as torch.library.opcheck finds."""
+    arguments = _moved(case.sample((2, 3, 5, 7), torch.float32), case.kernel.device)
+    try:
+        torch.library.opcheck(operator(case.kernel), arguments, test_utils=("test_schema", "test_faketensor"))
+    except torch.testing._internal.optests.OpCheckError as error:  # type: ignore[attr-defined]
+        raise AssertionError(f"{case.label}: {error}") from error
+
+
+def check_gradients(case: KernelCase) -> None:
+    """The operator's gradient, where it has one, is that of finite differences, in float64."""
+    definition = _definition(case.kernel)
+    if definition is None or definition._backward_fn is None:
+        return
+    arguments = pytree.tree_map_only(
+        Tensor,
+        lambda one: one.requires_grad_() if one.is_floating_point() else one,
+        _moved(case.sample((1, 2, 3, 2), torch.float64), case.kernel.device),
+    )
+    torch.autograd.gradcheck(operator(case.kernel), arguments)
+
+
+def available(device: str) -> bool:
+    """Whether this machine has a device of that type."""
+    return device == "cpu" or torch.get_device_module(device).is_available()
+
+
+def operator(kernel: Kernel) -> Any:
+    """The operator that a kernel implements."""
+    namespace, _, name = kernel.op.partition("::")
+    kernel.load()  # its module may be the one that defines the operator
+    found = getattr(getattr(torch.ops, namespace), name, None)
+    assert found is not None, f"no torch operator is called {kernel.op}"
+    return found.default
+
+
+def sample_of(kernel: Kernel, given: Sample | None) -> Sample:
+    """The sample given, else one for an operator of tinify, else one from the operator's schema."""
+    return given or _SAMPLES.get(kernel.op) or (lambda shape, dtype: tuple(_from_schema(kernel, shape, dtype)))
+
+
+def _scale_indexes(shape: tuple[int, ...], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    table = torch.exp(torch.linspace(math.log(0.11), math.log(256), 64))
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0)).exp().to(dtype), table.to(dtype)
+
+
+_SAMPLES: dict[str, Sample] = {"tinify::scale_indexes": _scale_indexes}
+
+
+def _from_schema(kernel: Kernel, shape: tuple[int, ...], dtype: torch.dtype) -> Iterator[Any]:
+    plain = {"float": 0.5, "int": 1, "bool": True, "number": 1.0}
+    for place, argument in enumerate(operator(kernel)._schema.arguments):
+        kind = str(argument.type)
+        if kind == "Tensor":
+            yield torch.rand(shape, generator=torch.Generator().manual_seed(place)).to(dtype) + 0.25
+        elif argument.has_default_value():
+            yield argument.default_value
+        else:
+            assert kind in plain, f"pass a sample for {kernel.op}: its argument {argument.name!r} is {kind}"
+            yield plain[kind]
+
+
+def _definition(kernel: Kernel) -> Any:
+    """The operator's ``torch.library.custom_op``, None if it was defined in another way."""
+    operator(kernel)
+    return torch._library.custom_ops.OPDEFS.get(kernel.op)
+
+
+def _assert_agrees(case: KernelCase, arguments: tuple[Any, ...], what: str) -> None:
+    definition = _definition(case.kernel)
+    defined: Callable[..., Any] = definition._init_fn if definition else operator(case.kernel)
+    try:
+        expected = defined(*arguments)
+    except (RuntimeError, TypeError, ValueError):
+        return  # the definition takes no such arguments
+    got = case.kernel.load()(*_moved(arguments, case.kernel.device))
+    assert _agree(_moved(got, "cpu"), expected), f"{case.label} differs from its definition: {what}"
+
+
+def _agree(got: Any, expected: Any) -> bool:
+    ours, theirs = pytree.tree_leaves(got), pytree.tree_leaves(expected)
+    return len(ours) == len(theirs) and all(map(_leaf_agrees, ours, theirs))
+
+
+def _leaf_agrees(got: Any, expected: Any) -> bool:
+    if not isinstance(expected, Tensor):
+        return bool(got == expected)
+    if not isinstance(got, Tensor) or got.shape != expected.shape or got.dtype != expected.dtype:
+        return False
+    tolerance = _TOLERANCE.get(expected.dtype, 0.0)
+    if not tolerance:
+        return torch.equal(got, expected)
+    return torch.allclose(got.double(), expected.double(), rtol=tolerance, atol=tolerance, equal_nan=True)
+
+
+def _moved(arguments: Any, device: str) -> Any:
+    return pytree.tree_map_only(Tensor, lambda one: one.to(device), arguments)
+
+
+def _shaped(one: Any) -> bool:
+    return isinstance(one, Tensor) and one.ndim == 4
+
+
+def _transposed(one: Tensor) -> Tensor:
+    return one.transpose(1, 3).contiguous().transpose(1, 3)
+
+
+def _sparse(one: Tensor) -> Tensor:
+    return one.repeat_interleave(2, dim=3)[..., ::2]
+
+
+def _channels_last(one: Tensor) -> Tensor:
+    return one.contiguous(memory_format=torch.channels_last)
+
+
+KERNEL_CHECKS = (check_equal, check_strides, check_fully_written, check_operator, check_gradients)
