@@ -8,12 +8,12 @@ from torch import Tensor, nn
 
 def relu(in_channels: int) -> nn.ReLU:
     """A ReLU; the channel count is taken for the builder's sake and ignored."""
-    return nn.ReLU(inplace=True)
+    return nn.ReLU()
 
 
 def leaky_relu(in_channels: int, slope: float = 0.01) -> nn.LeakyReLU:
     """A LeakyReLU with the given slope below zero; the channel count is ignored."""
-    return nn.LeakyReLU(slope, inplace=True)
+    return nn.LeakyReLU(slope)
 
 
 class Abs(nn.Module):
