@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.gradcheck import GradcheckError
 from torch.utils import _pytree as pytree
 
 from tinify.plugin import Kernel
@@ -64,12 +66,20 @@ def check_gradients(case: KernelCase) -> None:
         lambda one: one.requires_grad_() if one.is_floating_point() else one,
         _moved(case.sample((1, 2, 3, 2), torch.float64), case.kernel.device),
     )
-    torch.autograd.gradcheck(operator(case.kernel), arguments)
+    try:
+        with torch.enable_grad():
+            torch.autograd.gradcheck(operator(case.kernel), arguments)
+    except GradcheckError as error:
+        raise AssertionError(f"{case.label}: {error}") from error
 
 
-def available(device: str) -> bool:
-    """Whether this machine has a device of that type."""
-    return device == "cpu" or torch.get_device_module(device).is_available()
+def available(kernel: Kernel) -> bool:
+    """Whether this machine has the device, and the modules, that a kernel needs."""
+    try:
+        there = kernel.device == "cpu" or torch.get_device_module(kernel.device).is_available()
+    except RuntimeError:
+        return False
+    return there and all(find_spec(name) for name in kernel.requires)
 
 
 def operator(kernel: Kernel) -> Any:
@@ -120,7 +130,10 @@ def _assert_agrees(case: KernelCase, arguments: tuple[Any, ...], what: str) -> N
         expected = defined(*arguments)
     except (RuntimeError, TypeError, ValueError):
         return  # the definition takes no such arguments
-    got = case.kernel.load()(*_moved(arguments, case.kernel.device))
+    try:
+        got = case.kernel.load()(*_moved(arguments, case.kernel.device))
+    except Exception as error:
+        raise AssertionError(f"{case.label} fails for {what}: {type(error).__name__}: {error}") from error
     assert _agree(_moved(got, "cpu"), expected), f"{case.label} differs from its definition: {what}"
 
 

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tinify.plugin import Cost, Sig
 from tinify.testing.cases import Case
-from tinify.testing.modules import assert_gradients, assert_same_keys, equal, load_state, state_of, stir
+from tinify.testing.modules import assert_gradients, assert_same_keys, devices, equal, load_state, state_of, stir
 
 
 def check_shape_rule(case: Case) -> None:
@@ -58,11 +58,13 @@ def check_cost(case: Case) -> None:
 
 
 def check_dtype(case: Case) -> None:
-    """What comes out has the dtype of what went in."""
-    for dtype in (torch.float32, torch.float64):
-        (x,) = case.tensors()
-        got = case.build().to(dtype).eval()(x.to(dtype))
-        assert got.dtype == dtype, f"{case.label} turns {dtype} into {got.dtype}"
+    """What comes out has the dtype, and is on the device, of what went in."""
+    (x,) = case.tensors()
+    for device in devices():
+        for dtype in (torch.float32, torch.float64):
+            got = case.build().to(device, dtype).eval()(x.to(device, dtype))
+            assert got.dtype == dtype, f"{case.label} turns {dtype} into {got.dtype}"
+            assert got.device.type == device.type, f"{case.label} moves from {device} to {got.device}"
 
 
 def check_batch(case: Case) -> None:

@@ -22,7 +22,8 @@ def check_forward(case: Case) -> None:
         model, x = build(case).train(training), picture(case)
         out = model(x)
         assert set(out) >= {"x_hat", "likelihoods"}, f"{case.label}: a forward returns {sorted(out)}"
-        assert out["x_hat"].shape == x.shape, f"{case.label}: x {tuple(x.shape)} gives {tuple(out['x_hat'].shape)}"
+        size = tuple(out["x_hat"].shape)
+        assert size == tuple(x.shape), f"{case.label}: x of size {tuple(x.shape)} gives an x_hat of size {size}"
         assert torch.isfinite(out["x_hat"]).all(), f"{case.label}: x_hat is not finite"
         assert out["likelihoods"], f"{case.label}: there are no likelihoods, so there is no rate to train"
         for name, likelihood in out["likelihoods"].items():

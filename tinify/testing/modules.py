@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-Made = Callable[[], Any]
+
+def devices() -> list[torch.device]:
+    """The devices of this machine: the CPU, and a GPU where there is one."""
+    return [torch.device(name) for name in ("cpu", "cuda") if name == "cpu" or torch.cuda.is_available()]
 
 
 def stir(module: nn.Module, seed: int = 7) -> nn.Module:

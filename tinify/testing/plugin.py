@@ -1,4 +1,7 @@
-"""Fixtures for tests of plugins: ``pytest_plugins = ["tinify.testing.plugin"]`` in a test module or conftest.py."""
+"""Fixtures for tests of plugins: ``pytest_plugins = ["tinify.testing.plugin"]`` in a test module or conftest.py.
+
+PYTEST_DONT_REWRITE: a test may import this module before pytest does.
+"""
 
 from __future__ import annotations
 
@@ -150,6 +153,6 @@ def fresh_process() -> Callable[[str], str]:
 @pytest.fixture
 def devices() -> list[torch.device]:
     """The devices of this machine: the CPU, and a GPU where there is one."""
-    import torch
+    from tinify.testing import modules
 
-    return [torch.device(name) for name in ("cpu", "cuda") if name == "cpu" or torch.cuda.is_available()]
+    return modules.devices()

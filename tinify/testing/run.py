@@ -210,7 +210,7 @@ def _keys(part: Component | Kernel) -> tuple[str, ...]:
 def _cases(part: Component | Kernel, cases: Cases, inputs: Inputs) -> Iterator[Case | KernelCase]:
     given = next((cases[key] for key in _keys(part) if key in cases), None)
     if isinstance(part, Kernel):
-        if available(part.device):
+        if available(part):
             yield KernelCase(part, sample_of(part, given if callable(given) else None))
         return
     if callable(given):

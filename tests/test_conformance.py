@@ -1,0 +1,62 @@
+"""tinify's own parts pass the conformance kit, by the same door as a stranger's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tinify.plugin import Sig
+from tinify.registry import get_registry
+from tinify.testing import component_checks
+from tinify.testing.run import jobs
+
+DOWN = [{"type": "conv", "out": 8}, "gdn", {"type": "conv", "out": 12}]
+UP = [{"type": "deconv", "out": 8}, {"type": "gdn", "inverse": True}, {"type": "deconv", "out": 3}]
+HYPER = {
+    "type": "hyper",
+    "h_a": [{"type": "conv", "out": 4}, "leaky_relu", {"type": "conv", "out": 4, "kernel": 3, "stride": 1}],
+    "h_s": [{"type": "deconv", "out": 24}, {"type": "offset", "value": 3.0}],
+}
+GAUSSIAN = {"type": "gaussian_conditional", "quantizer": "ste"}
+
+CASES = {
+    "conv": [{"out": 8}, {"out": 5, "kernel": 3, "stride": 1}, {"out": 4, "kernel": 5, "stride": 3}],
+    "deconv": [{"out": 8}, {"out": 5, "kernel": 3, "stride": 1}, {"out": 4, "kernel": 7, "stride": 4}],
+    "gdn": [{}, {"inverse": True}],
+    "leaky_relu": [{}, {"slope": 0.2}],
+    "depthwise_block": [{}, {"kernel": 5, "expansion": 3}],
+    "pixel_shuffle": [{}, {"factor": 4}, {"factor": 3}],
+    "pixel_unshuffle": [{}, {"factor": 3}],
+    "entropy_model:entropy_bottleneck": [{}, {"init_scale": 4.0, "tail_mass": 1e-6}],
+    "entropy_model:gaussian_conditional": [{}, {"scale_min": 0.5, "scale_max": 32.0, "levels": 32}],
+    "latent_codec:entropy_bottleneck": [{}],
+    "latent_codec:gaussian_conditional": [
+        {},
+        {"chunks": ["means", "scales"], "scale_link": "softplus", "quantizer": "ste"},
+        {"chunks": ["scales"]},
+    ],
+    "hyper": [{key: HYPER[key] for key in ("h_a", "h_s")}, {"h_a": HYPER["h_a"], "h_s": "abs", "magnitude": True}],
+    "hyperprior": [{"hyper": HYPER, "y": GAUSSIAN}],
+    "channel_conditional": [{"channels": 8}, {"channels": 12, "groups": 3, "hidden": 6}],
+    "autoencoder": [
+        {"g_a": DOWN, "latent_codec": "entropy_bottleneck", "g_s": UP},
+        {"g_a": DOWN, "latent_codec": {"type": "hyperprior", "hyper": HYPER, "y": GAUSSIAN}, "g_s": UP},
+        {
+            "channels": 1,
+            "g_a": [{"type": "conv", "out": 8}],
+            "latent_codec": "entropy_bottleneck",
+            "g_s": [{"type": "deconv", "out": 1}],
+        },
+    ],
+}
+INPUTS = {"hyperprior": Sig(12), "hyper": Sig(12)}
+
+
+@component_checks(cases=CASES, inputs=INPUTS)
+def test_conformance(check: Callable[[], None]) -> None:
+    check()
+
+
+def test_all_of_tinifys_own_are_checked() -> None:
+    checked = {(job.case.component.kind, job.case.component.key) for job in jobs(cases=CASES, inputs=INPUTS)}
+    own = {(part.kind, part.key) for part in get_registry().components() if part.provider and part.provider.at_home}
+    assert checked == own
