@@ -11,10 +11,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from importlib import metadata
 from typing import Any
 
+from tinify import registry
+from tinify.host import GROUP
 from tinify.plugin import Component
-from tinify.registry import get_registry, register
+from tinify.registry import Registry, get_registry
 
 _PATIENCE_S = 300
 _HEAVY = {"numba", "torch", "triton"}
@@ -74,7 +77,11 @@ def in_fresh_process(function: Callable[..., Any], case: Any, *arguments: Any) -
         _worker = Worker()
     where = (case.component.kind, case.component.key)
     made = (where, dict(case.arguments), case.inputs)
-    homes = [_home(part) for part in get_registry().components() if part.provider and part.provider.in_process]
+    by_hand = [part for part in get_registry().components() if part.provider and part.provider.in_process]
+    homes = [_home(part) for part in by_hand if _importable(part)]
+    assert _importable(case.component), (
+        f"{case.component} is declared in a function or a notebook, where no other process finds it: move it to a module"
+    )
     return _worker.call(torch.get_num_threads(), homes, function.__module__, function.__qualname__, made, arguments)
 
 
@@ -106,14 +113,23 @@ def _answer(threads: int, homes: list[_Home], module: str, function: str, made: 
     from tinify.testing.cases import Case
 
     torch.set_num_threads(threads)
-    for home, file, name, namespace in homes:
-        found: Any = load_module(home, file)
-        for word in name.split("."):
-            found = getattr(found, word)
-        register(found, namespace)
+    registry._current = _registry_with(tuple(homes))
     (kind, key), parameters, inputs = made
     case = Case(get_registry().component(kind, key), parameters, inputs)
     return getattr(importlib.import_module(module), function)(case, *arguments)
+
+
+@functools.cache
+def _registry_with(homes: tuple[_Home, ...]) -> Registry:
+    """The registry of what is installed, with what was registered by hand in place of what has its namespaces."""
+    taken = {namespace for _, _, _, namespace in homes}
+    made = Registry([point for point in metadata.entry_points(group=GROUP) if point.name not in taken])
+    for module, file, name, namespace in homes:
+        found: Any = load_module(module, file)
+        for word in name.split("."):
+            found = getattr(found, word)
+        made.register(found, namespace)
+    return made
 
 
 def load_module(name: str, file: str | None) -> Any:
@@ -131,7 +147,7 @@ def load_module(name: str, file: str | None) -> Any:
 
 def heavy_imports(component: Component) -> list[str]:
     """Which of torch, triton and numba are imported together with the declarations of the component's plugin."""
-    shelf = [part for part in get_registry().components() if part.provider == component.provider]
+    shelf = [part for part in get_registry().components() if part.provider == component.provider and _importable(part)]
     return _heavy_imports(tuple(sys.path), tuple(sorted({_home(part)[:2] for part in (component, *shelf)}, key=str)))
 
 
@@ -142,6 +158,11 @@ def _heavy_imports(path: tuple[str, ...], homes: tuple[tuple[str, str | None], .
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=_PATIENCE_S)
     assert run.returncode == 0, f"the plugin cannot be imported in a fresh process:\n{run.stderr}"
     return sorted(run.stdout.splitlines()[-1].split())
+
+
+def _importable(component: Component) -> bool:
+    declaration = component.declaration
+    return declaration.__module__ != "__main__" and "<" not in declaration.__qualname__
 
 
 def _home(component: Component) -> _Home:
