@@ -37,11 +37,13 @@ CASES = {
     "hyper": [{key: HYPER[key] for key in ("h_a", "h_s")}, {"h_a": HYPER["h_a"], "h_s": "abs", "magnitude": True}],
     "hyperprior": [{"hyper": HYPER, "y": GAUSSIAN}],
     "channel_conditional": [{"channels": 8}, {"channels": 12, "groups": 3, "hidden": 6}],
+    "rate_distortion": [{}, {"metric": "ms-ssim", "lmbda": 8.73}],
     "autoencoder": [
         {"g_a": DOWN, "latent_codec": "entropy_bottleneck", "g_s": UP},
         {"g_a": DOWN, "latent_codec": {"type": "hyperprior", "hyper": HYPER, "y": GAUSSIAN}, "g_s": UP},
         {
             "channels": 1,
+            "coder": "ans",
             "g_a": [{"type": "conv", "out": 8}],
             "latent_codec": "entropy_bottleneck",
             "g_s": [{"type": "deconv", "out": 1}],

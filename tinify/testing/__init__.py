@@ -17,9 +17,14 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from tinify.errors import InputError
+
 if TYPE_CHECKING:
     from tinify.testing.cases import Case, KernelCase
     from tinify.testing.run import CHECKS, Result, component_checks, run_checks
+
+if not __debug__:
+    raise InputError("the checks are assertions, which python -O leaves out: run python without -O")
 
 _HOMES = {
     "CHECKS": "run",

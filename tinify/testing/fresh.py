@@ -80,7 +80,7 @@ def in_fresh_process(function: Callable[..., Any], case: Any, *arguments: Any) -
     by_hand = [part for part in get_registry().components() if part.provider and part.provider.in_process]
     homes = [_home(part) for part in by_hand if _importable(part)]
     assert _importable(case.component), (
-        f"{case.component} is declared in a function or a notebook, where no other process finds it: move it to a module"
+        f"{case.component} is declared in a function or a notebook, where no other process finds it: use a module"
     )
     return _worker.call(torch.get_num_threads(), homes, function.__module__, function.__qualname__, made, arguments)
 

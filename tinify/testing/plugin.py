@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,7 +127,8 @@ def spec_errors() -> Callable[[str], list[tuple[int, int, str]]]:
 @pytest.fixture
 def run_cli(capfd: pytest.CaptureFixture[str]) -> Callable[..., Run]:
     """``run_cli(*words)``: runs ``tinify`` with those words in this process."""
-    from tinify.cli import main
+    (command,) = metadata.entry_points(group="console_scripts", name="tinify")
+    main = command.load()
 
     def run(*words: object) -> Run:
         capfd.readouterr()
