@@ -6,12 +6,12 @@ Floors: a module imports only from lower ones, so that ``import tinify`` and the
     F1   chunks, coders, environment, files, ops, plugin, samples
     F2   container, host
     F3   images, layers, registry
-    F4   entropy_models, spec, weights
+    F4   entropy_models, kernels, spec, weights
     F5   latent_codecs, metrics
     F6   losses, models
     F7   checkpoint
     F8   codec, training
-    F9   zoo
+    F9   testing, zoo
     F10  cli
 """
 

@@ -31,6 +31,7 @@ def model_digest(model: CompressionModel) -> bytes:
     tables: set[str] = set()
     for path, part in model.entropy_models():
         digest.update(path.encode() + b"\0" + part.tables.digest)
+        digest.update(part.coder.name.encode() if part.coder else b"")
         tables |= {f"{path}.{name}" for name in TABLE_BUFFERS}
     for name, tensor in sorted(model.state_dict().items()):
         if name in tables:

@@ -102,6 +102,23 @@ def gdn(x: Tensor, beta: Tensor, gamma: Tensor, *, inverse: bool = False) -> Ten
     return x * torch.sqrt(norm) if inverse else x * torch.rsqrt(norm)
 
 
+@torch.library.custom_op("tinify::scale_indexes", mutates_args=())
+def scale_indexes(scales: Tensor, table: Tensor) -> Tensor:
+    """The row of a scale table for every scale: how many entries but the last lie strictly below it.
+
+    ``table`` rises. Returns int32 of the shape of ``scales``.
+
+    >>> scale_indexes(torch.tensor([0.5, 1.0, 1.5, 9.0]), torch.tensor([1.0, 2.0, 4.0])).tolist()
+    [0, 0, 1, 2]
+    """
+    return torch.bucketize(scales.contiguous(), table[:-1], out_int32=True)
+
+
+@scale_indexes.register_fake
+def _(scales: Tensor, table: Tensor) -> Tensor:
+    return torch.empty_like(scales, dtype=torch.int32, memory_format=torch.contiguous_format)
+
+
 Padding = tuple[int, int, int, int]
 
 

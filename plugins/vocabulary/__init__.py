@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from tinify.plugin import hookimpl
 
-from . import entropy_models, latent_codecs, layers, models
+from . import coders, entropy_models, latent_codecs, layers, losses, models
 
 
 @hookimpl
 def tinify_components() -> list[type]:
-    return [*layers.LAYERS, *entropy_models.ENTROPY_MODELS, *latent_codecs.LATENT_CODECS, *models.MODELS]
+    return [
+        *layers.LAYERS,
+        *entropy_models.ENTROPY_MODELS,
+        *latent_codecs.LATENT_CODECS,
+        *coders.CODERS,
+        *losses.LOSSES,
+        *models.MODELS,
+    ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from tinify.plugin import Range, component
+from tinify.plugin import Cost, Range, Sig, component
 
 TailMass = Annotated[float, Range(1e-15, 0.1)]
 Positive = Annotated[float, Range(1e-6, 1e6)]
@@ -17,6 +17,10 @@ class EntropyBottleneck:
     tail_mass: TailMass = 1e-9
     init_scale: Positive = 10.0
 
+    def cost(self, x: Sig) -> Cost:
+        matrices, biases, factors, quantiles = 3 + 3 * 9 + 3, 4 * 3 + 1, 4 * 3, 3
+        return Cost(x.channels * (matrices + biases + factors + quantiles))
+
 
 @component("entropy_model", "gaussian_conditional", target="tinify.entropy_models:gaussian_conditional")
 class GaussianConditional:
@@ -26,6 +30,9 @@ class GaussianConditional:
     scale_max: Positive = 256.0
     levels: Annotated[int, Range(2, 4096)] = 64
     tail_mass: TailMass = 1e-9
+
+    def cost(self, x: Sig) -> Cost:
+        return Cost()
 
 
 ENTROPY_MODELS = (EntropyBottleneck, GaussianConditional)

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Annotated, Literal
 
-from tinify.plugin import Range, ShapeError, Sig, Slot, component
+from tinify.plugin import Cost, Range, ShapeError, Sig, Slot, component
 
 Slots = Callable[..., Sig]
+
+
+class Weightless:
+    """A codec whose parameters are all in its slots."""
+
+    def cost(self, y: Sig, side: Sig | None = None) -> Cost:
+        return Cost()
 
 
 @component(
@@ -16,7 +24,7 @@ Slots = Callable[..., Sig]
     target="tinify.latent_codecs:EntropyBottleneckLatentCodec",
     slots={"entropy_bottleneck": Slot("entropy_model", default="entropy_bottleneck")},
 )
-class EntropyBottleneckCodec:
+class EntropyBottleneckCodec(Weightless):
     """Codes a latent by a factorized prior, with no side information."""
 
     def shape(self, slots: Slots, y: Sig, side: Sig | None = None) -> Sig:
@@ -29,7 +37,7 @@ class EntropyBottleneckCodec:
     target="tinify.latent_codecs:GaussianConditionalLatentCodec",
     slots={"gaussian_conditional": Slot("entropy_model", default="gaussian_conditional")},
 )
-class GaussianConditionalCodec:
+class GaussianConditionalCodec(Weightless):
     """Codes a latent by Gaussians that the side information describes."""
 
     quantizer: Literal["noise", "ste"] = "noise"
@@ -56,7 +64,7 @@ class GaussianConditionalCodec:
         "h_s": Slot("transform"),
     },
 )
-class Hyper:
+class Hyper(Weightless):
     """Codes the hyper-latent z = h_a(y) and gives h_s(z), the parameters of y's density."""
 
     quantizer: Literal["noise", "ste"] = "noise"
@@ -73,7 +81,7 @@ class Hyper:
     target="tinify.latent_codecs:HyperpriorLatentCodec",
     slots={"hyper": Slot("latent_codec"), "y": Slot("latent_codec")},
 )
-class Hyperprior:
+class Hyperprior(Weightless):
     """Codes side information first, then the latent under it."""
 
     def shape(self, slots: Slots, y: Sig, side: Sig | None = None) -> Sig:
@@ -101,6 +109,13 @@ class ChannelConditional:
         part = y.with_channels(y.channels // self.groups)
         slots("y", part, part.with_channels(2 * part.channels))
         return y
+
+    def cost(self, y: Sig, side: Sig | None = None) -> Cost:
+        width = y.channels // self.groups
+        entering = sum(2 * y.channels + group * width for group in range(1, self.groups))
+        weights = 9 * entering * self.hidden + (self.groups - 1) * self.hidden * 2 * width
+        biases = (self.groups - 1) * (self.hidden + 2 * width)
+        return Cost(weights + biases, Fraction(weights) / y.stride**2)
 
 
 LATENT_CODECS = (EntropyBottleneckCodec, GaussianConditionalCodec, Hyper, Hyperprior, ChannelConditional)

@@ -5,11 +5,16 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Annotated
 
-from tinify.plugin import Range, ShapeError, Sig, component
+from tinify.plugin import Cost, Range, ShapeError, Sig, component
 
 Channels = Annotated[int, Range(1, 16384)]
 Kernel = Annotated[int, Range(1, 31)]
 Factor = Annotated[int, Range(1, 16)]
+
+
+def dense(weights: int, biases: int, at: Sig) -> Cost:
+    """The cost of a layer whose every weight is used once at each position of a tensor."""
+    return Cost(weights + biases, Fraction(weights) / at.stride**2)
 
 
 def _odd(kernel: int) -> None:
@@ -29,6 +34,9 @@ class Conv:
         _odd(self.kernel)
         return Sig(self.out, x.stride * self.stride)
 
+    def cost(self, x: Sig) -> Cost:
+        return dense(x.channels * self.out * self.kernel**2, self.out, self.shape(x))
+
 
 @component("layer", "deconv", target="tinify.layers:deconv")
 class Deconv:
@@ -42,12 +50,18 @@ class Deconv:
         _odd(self.kernel)
         return Sig(self.out, x.stride / self.stride)
 
+    def cost(self, x: Sig) -> Cost:
+        return dense(x.channels * self.out * self.kernel**2, self.out, x)
+
 
 class Pointwise:
-    """A layer that keeps the shape."""
+    """A layer that keeps the shape, and has neither parameters nor products unless it says so."""
 
     def shape(self, x: Sig) -> Sig:
         return x
+
+    def cost(self, x: Sig) -> Cost:
+        return Cost()
 
 
 @component("layer", "gdn", target="tinify.layers:GDN")
@@ -55,6 +69,9 @@ class Gdn(Pointwise):
     """Generalised divisive normalisation (Ballé et al. 2016); its inverse multiplies."""
 
     inverse: bool = False
+
+    def cost(self, x: Sig) -> Cost:
+        return dense(x.channels**2, x.channels, x)
 
 
 @component("layer", "relu", target="tinify.layers:relu")
@@ -99,6 +116,10 @@ class DepthwiseBlock(Pointwise):
         _odd(self.kernel)
         return x
 
+    def cost(self, x: Sig) -> Cost:
+        n, wide = x.channels, self.expansion * x.channels
+        return dense(2 * n * n + n * self.kernel**2 + 2 * n * wide, 4 * n + wide, x)
+
 
 @component("layer", "pixel_shuffle", target="tinify.layers:pixel_shuffle")
 class PixelShuffle:
@@ -112,6 +133,9 @@ class PixelShuffle:
             raise ShapeError(f"pixel_shuffle by {self.factor} needs a multiple of {square} channels, got {x}")
         return Sig(x.channels // square, x.stride / self.factor)
 
+    def cost(self, x: Sig) -> Cost:
+        return Cost()
+
 
 @component("layer", "pixel_unshuffle", target="tinify.layers:pixel_unshuffle")
 class PixelUnshuffle:
@@ -121,6 +145,9 @@ class PixelUnshuffle:
 
     def shape(self, x: Sig) -> Sig:
         return Sig(x.channels * self.factor**2, x.stride * Fraction(self.factor))
+
+    def cost(self, x: Sig) -> Cost:
+        return Cost()
 
 
 LAYERS = (

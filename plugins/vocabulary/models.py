@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated
 
-from tinify.plugin import Range, ShapeError, Sig, Slot, component
+from tinify.plugin import Cost, Range, ShapeError, Sig, Slot, component
 
 
 @component(
     "model",
     "autoencoder",
     target="tinify.models:Autoencoder",
-    slots={"g_a": Slot("transform"), "latent_codec": Slot("latent_codec"), "g_s": Slot("transform")},
+    slots={
+        "g_a": Slot("transform"),
+        "latent_codec": Slot("latent_codec"),
+        "g_s": Slot("transform"),
+        "coder": Slot("coder", optional=True),
+    },
 )
 class Autoencoder:
     """Transform coding: y = g_a(x), coded by a latent codec, x_hat = g_s(y_hat)."""
@@ -30,6 +35,9 @@ class Autoencoder:
         if x_hat != x:
             raise ShapeError(f"g_s must end at the picture's shape, {x}; it ends at {x_hat}", "g_s")
         return x_hat
+
+    def cost(self, x: Sig) -> Cost:
+        return Cost()
 
 
 MODELS = (Autoencoder,)

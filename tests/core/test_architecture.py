@@ -28,6 +28,7 @@ FLOORS = {
     "layers": 3,
     "registry": 3,
     "entropy_models": 4,
+    "kernels": 4,
     "spec": 4,
     "weights": 4,
     "latent_codecs": 5,
@@ -37,6 +38,7 @@ FLOORS = {
     "checkpoint": 7,
     "codec": 8,
     "training": 8,
+    "testing": 9,
     "zoo": 9,
     "cli": 10,
 }

@@ -186,7 +186,7 @@ def test_a_disabled_vocabulary_is_blamed_for_bare_names() -> None:
         ("layer", "zzzzz", "there are: abs, conv"),
         ("layer", "hyperprior", "'hyperprior' is of kind latent_codec; layer is wanted here"),
         ("layer", "acme/x", "no plugin 'acme' is installed"),
-        ("coder", "x", "there are none"),
+        ("coder", "x", "there are: ans"),
     ],
 )
 def test_an_unknown_name_gets_help(kind: str, name: str, message: str) -> None:

@@ -29,7 +29,7 @@ def _rows(kind: str) -> list[dict[str, str]]:
     if kind == "plugins":
         fields = ("namespace", "distribution", "version", "status", "reason")
         return [{field: getattr(plugin, field) for field in fields} for plugin in registry.plugins]
-    return [{"name": c.name, "summary": c.summary, "provider": c.provider} for c in registry.components(KIND_OF[kind])]
+    return [{"name": c.name, "summary": c.summary, "provider": str(c.provider)} for c in registry.components(KIND_OF[kind])]
 
 
 @click.command("list")
@@ -69,7 +69,7 @@ def show_command(name: str, preset: str | None, as_json: bool) -> None:
                 "name": c.name,
                 "version": c.version,
                 "summary": c.summary,
-                "provider": c.provider,
+                "provider": str(c.provider),
                 "target": c.target,
                 "parameters": {
                     key: str(p) + ("" if repr(p.default) == "REQUIRED" else f", default {p.default!r}")

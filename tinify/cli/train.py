@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import MISSING, fields, replace
 from pathlib import Path
@@ -173,6 +174,7 @@ def _new_state(
         load_weights(model, load_checkpoint(weights).state_dict(), weights)
     training = model.architecture.training
     metric = options["metric"] if _given("metric") else training.get("metric", options["metric"])
+    loss = options["loss"] if _given("loss") else training.get("loss", options["loss"])
     lmbda = options["lmbda"]
     if lmbda is None and metric == training.get("metric", "mse"):
         lmbda = training.get("lmbda")
@@ -180,7 +182,9 @@ def _new_state(
         lmbda = LAMBDAS[metric][preset]
     if lmbda is None:
         raise InputError(f"{spec} without a preset has no lambda: give --lmbda, or a --preset")
-    config = TrainingConfig(**{**options, "lmbda": lmbda, "metric": metric})
+    config = TrainingConfig(
+        **{**options, "lmbda": lmbda, "metric": metric, "loss": loss if isinstance(loss, str) else json.dumps(loss)}
+    )
     return TrainingState(model.to(device), config)
 
 

@@ -57,33 +57,40 @@ class CdfTables:
             object.__setattr__(self, name, array)
         object.__setattr__(self, "_derived", {})
 
-    def encode(self, symbols: npt.ArrayLike, indexes: npt.ArrayLike) -> bytes:
-        """One string of all symbols, each coded by the row that ``indexes``, of the same shape, says."""
-        flat, rows = self._pair(symbols, indexes)
-        return _default_coder().encode(self, flat.reshape(-1), rows.reshape(-1))
+    def encode(self, symbols: npt.ArrayLike, indexes: npt.ArrayLike, *, coder: Coder | None = None) -> bytes:
+        """One string of all symbols, each coded by the row that ``indexes``, of the same shape, says.
 
-    def decode(self, data: Data, indexes: npt.ArrayLike, out: IntArray | None = None) -> IntArray:
+        ``coder`` is the entropy coder, rANS by default; the decoding side names the same.
+        """
+        flat, rows = self._pair(symbols, indexes)
+        return (coder or _default_coder()).encode(self, flat.reshape(-1), rows.reshape(-1))
+
+    def decode(
+        self, data: Data, indexes: npt.ArrayLike, out: IntArray | None = None, *, coder: Coder | None = None
+    ) -> IntArray:
         """The symbols of a string, int32 of the shape of ``indexes``; written to ``out`` if given.
 
         Raises :class:`~tinify.errors.CorruptStreamError` where the string cannot have come from :meth:`encode` with
         these indexes.
         """
         rows = self._checked_indexes(indexes)
-        decoder = self.decoder(data, rows.size)
+        decoder = self.decoder(data, rows.size, coder=coder)
         symbols = decoder.pop(rows, out)
         decoder.finish()
         return symbols
 
-    def encode_batch(self, symbols: npt.ArrayLike, indexes: npt.ArrayLike) -> list[bytes]:
+    def encode_batch(
+        self, symbols: npt.ArrayLike, indexes: npt.ArrayLike, *, coder: Coder | None = None
+    ) -> list[bytes]:
         """One string for each item of the first axis."""
         flat, rows = self._pair(symbols, indexes)
         _check_batch(rows)
-        coder = _default_coder()
+        coder = coder or _default_coder()
         return [
             coder.encode(self, flat[item, ...].reshape(-1), rows[item, ...].reshape(-1)) for item in range(len(rows))
         ]
 
-    def decode_batch(self, strings: Sequence[Data], indexes: npt.ArrayLike) -> IntArray:
+    def decode_batch(self, strings: Sequence[Data], indexes: npt.ArrayLike, *, coder: Coder | None = None) -> IntArray:
         """The symbols of the strings, int32 of the shape of ``indexes``; each string is an item of the first axis."""
         rows = self._checked_indexes(indexes)
         _check_batch(rows)
@@ -94,16 +101,16 @@ class CdfTables:
             )
         out = np.empty(rows.shape, np.int32)
         for item, data in enumerate(strings):
-            self.decode(data, rows[item, ...], out[item, ...])
+            self.decode(data, rows[item, ...], out[item, ...], coder=coder)
         return out
 
-    def decoder(self, data: Data, count: int) -> Decoder:
+    def decoder(self, data: Data, count: int, *, coder: Coder | None = None) -> Decoder:
         """A decoder of the ``count`` symbols in a string, to be popped a slice at a time."""
         if not isinstance(data, bytes | bytearray | memoryview):
             raise InputError(f"a string to decode of type {type(data).__name__}: expected bytes")
         if count < 0:
             raise InputError(f"count {count}: expected the number of symbols in the string")
-        return Decoder(self, _default_coder().decoder(self, bytes(data), count), count)
+        return Decoder(self, (coder or _default_coder()).decoder(self, bytes(data), count), count)
 
     @cached_property
     def digest(self) -> bytes:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tinify.coders import CdfTables
+from tinify.coders import CdfTables, Coder
 from tinify.errors import InputError, TablesMissingError
 from tinify.ops import LowerBound
 
@@ -31,6 +31,8 @@ class EntropyModel(nn.Module):
     them stale.
     """
 
+    coder: Coder | None = None
+    """The entropy coder of the strings; None for the default, rANS."""
     channels: int
     """Of a model that codes without parameters; the others take their size from the parameters."""
 
@@ -132,7 +134,7 @@ class EntropyModel(nn.Module):
             raise InputError("the tensor to be coded has NaN or infinite elements: check the input and the weights")
         self.ensure_tables()
         symbols = self.quantize(inputs, "symbols", means)
-        return self.tables.encode_batch(symbols.cpu().numpy(), indexes.cpu().numpy())
+        return self.tables.encode_batch(symbols.cpu().numpy(), indexes.cpu().numpy(), coder=self.coder)
 
     def decompress(
         self,
@@ -144,7 +146,7 @@ class EntropyModel(nn.Module):
         """The tensor that ``compress`` coded, of the size of ``indexes``."""
         if not isinstance(strings, list | tuple) or len(strings) != indexes.shape[0]:
             raise InputError(f"expected a list of {indexes.shape[0]} strings, one for each batch item")
-        symbols = self.tables.decode_batch(list(strings), indexes.cpu().numpy())
+        symbols = self.tables.decode_batch(list(strings), indexes.cpu().numpy(), coder=self.coder)
         return self.dequantize(torch.from_numpy(symbols).to(indexes.device), means, dtype)
 
     def _bounded(self, likelihood: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 from tinify.coders import CdfTables, pmf_to_quantized_cdf
 from tinify.entropy_models.base import EntropyModel
 from tinify.errors import InputError
-from tinify.ops import LowerBound
+from tinify.ops import LowerBound, scale_indexes
 
 SCALES_MIN, SCALES_MAX, SCALES_LEVELS = 0.11, 256.0, 64
 
@@ -76,8 +76,8 @@ class GaussianConditional(EntropyModel):
 
     def build_indexes(self, scales: Tensor) -> Tensor:
         """The row of the tables for every scale, int32: how many entries but the last lie strictly below it."""
-        table = self.scale_table[:-1]
-        return torch.bucketize(self.lower_bound_scale(scales.float()).contiguous(), table, out_int32=True)
+        indexes: Tensor = scale_indexes(self.lower_bound_scale(scales.float()), self.scale_table)
+        return indexes
 
     def likelihood(self, inputs: Tensor, scales: Tensor, means: Tensor | None = None) -> Tensor:
         """The mass of the unit interval around ``inputs``."""

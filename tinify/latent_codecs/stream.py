@@ -108,7 +108,8 @@ class Encode(Stream):
         centre = model.centre(y.shape, *params)
         symbols = model.quantize(y, "symbols", centre)
         indexes = model.indexes(y.shape, *params)
-        self._root._strings[self._last].append(model.tables.encode_batch(symbols.cpu().numpy(), indexes.cpu().numpy()))
+        strings = model.tables.encode_batch(symbols.cpu().numpy(), indexes.cpu().numpy(), coder=model.coder)
+        self._root._strings[self._last].append(strings)
         self._root._shapes[self.name] = None if params else y.shape[2:]
         return model.dequantize(symbols, centre)
 
@@ -133,7 +134,7 @@ class Decode(Stream):
         indexes = model.indexes(size, *params)
         if len(strings) != size[0]:
             raise InputError(f"latent {self.name} has {len(strings)} strings for a batch of {size[0]}")
-        symbols = model.tables.decode_batch(list(strings), indexes.cpu().numpy())
+        symbols = model.tables.decode_batch(list(strings), indexes.cpu().numpy(), coder=model.coder)
         return model.dequantize(torch.from_numpy(symbols).to(indexes.device), model.centre(size, *params))
 
     def finish(self) -> None:

@@ -1,5 +1,5 @@
 """Losses that training minimises."""
 
-from tinify.losses.rate_distortion import LAMBDAS, RateDistortionLoss
+from tinify.losses.rate_distortion import LAMBDAS, RateDistortionLoss, bits_per_pixel
 
-__all__ = ["LAMBDAS", "RateDistortionLoss"]
+__all__ = ["LAMBDAS", "RateDistortionLoss", "bits_per_pixel"]

@@ -19,6 +19,13 @@ _POINTS = {
 LAMBDAS = {metric: {f"q{q}": lmbda for q, lmbda in enumerate(row, 1)} for metric, row in _POINTS.items()}
 
 
+def bits_per_pixel(output: dict[str, Any], target: Tensor) -> Tensor:
+    """The rate that a model's likelihoods promise, in bits per pixel of ``target`` (batch, channels, height, width)."""
+    pixels = target.shape[0] * target.shape[2] * target.shape[3]
+    nats = [torch.log(likelihood).sum() for likelihood in output["likelihoods"].values()]
+    return torch.stack(nats).sum() / (-math.log(2) * pixels)
+
+
 class RateDistortionLoss(nn.Module):
     """``bpp + lmbda * 255**2 * MSE``, or ``bpp + lmbda * (1 - MS-SSIM)``.
 
@@ -36,9 +43,7 @@ class RateDistortionLoss(nn.Module):
         self.return_type = return_type
 
     def forward(self, output: dict[str, Any], target: Tensor) -> Any:
-        pixels = target.shape[0] * target.shape[2] * target.shape[3]
-        nats = [torch.log(likelihood).sum() for likelihood in output["likelihoods"].values()]
-        losses = {"bpp_loss": torch.stack(nats).sum() / (-math.log(2) * pixels)}
+        losses = {"bpp_loss": bits_per_pixel(output, target)}
         x_hat = output["x_hat"].float()
         if self.metric == "mse":
             losses["mse_loss"] = nn.functional.mse_loss(x_hat, target)

@@ -2,6 +2,6 @@
 
 from tinify.models.autoencoder import Autoencoder
 from tinify.models.base import CompressionModel
-from tinify.models.build import build_model, create_model
+from tinify.models.build import build_model, build_part, create_model
 
-__all__ = ["Autoencoder", "CompressionModel", "build_model", "create_model"]
+__all__ = ["Autoencoder", "CompressionModel", "build_model", "build_part", "create_model"]

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tinify.coders import Coder
 from tinify.errors import InputError
 from tinify.latent_codecs import LatentCodec
 from tinify.latent_codecs.stream import Shape
@@ -18,6 +19,7 @@ class Autoencoder(CompressionModel):
     """``y = g_a(x)``, coded by a latent codec, ``x_hat = g_s(y_hat)``.
 
     ``x`` is (batch, channels, height, width) in [0, 1]; height and width are multiples of the architecture's stride.
+    ``coder`` writes the strings of every entropy model; rANS by default.
     Ballé, Laparra, Simoncelli: End-to-end Optimized Image Compression, ICLR 2017.
 
     >>> import tinify
@@ -29,12 +31,21 @@ class Autoencoder(CompressionModel):
     torch.Size([2, 3, 32, 64])
     """
 
-    def __init__(self, g_a: nn.Module, latent_codec: LatentCodec, g_s: nn.Module, channels: int = 3) -> None:
+    def __init__(
+        self,
+        g_a: nn.Module,
+        latent_codec: LatentCodec,
+        g_s: nn.Module,
+        channels: int = 3,
+        coder: Coder | None = None,
+    ) -> None:
         super().__init__()
         self.g_a = g_a
         self.latent_codec = latent_codec
         self.g_s = g_s
         self.channels = channels
+        if coder is not None:
+            self.use_coder(coder)
 
     def forward(self, x: Tensor) -> dict[str, Any]:
         self._check(x)

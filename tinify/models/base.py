@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from tinify.coders import Coder
 from tinify.entropy_models import EntropyBottleneck, EntropyModel
 from tinify.latent_codecs.stream import Shape
 from tinify.spec import Architecture
@@ -20,6 +21,7 @@ class CompressionModel(nn.Module):
 
     architecture: Architecture | None = None
     channels: int = 3
+    coder: Coder | None = None
 
     def forward(self, x: Tensor) -> dict[str, Any]:
         """Returns ``{"x_hat": Tensor, "likelihoods": {name: Tensor}}``."""
@@ -36,6 +38,12 @@ class CompressionModel(nn.Module):
     def entropy_models(self) -> Iterator[tuple[str, EntropyModel]]:
         """Every entropy model with its path, in a fixed order."""
         return ((name, part) for name, part in self.named_modules() if isinstance(part, EntropyModel))
+
+    def use_coder(self, coder: Coder | None) -> None:
+        """Lets ``coder`` write the strings of every entropy model; None for the default, rANS."""
+        self.coder = coder
+        for _, part in self.entropy_models():
+            part.coder = coder
 
     def ensure_tables(self) -> None:
         """Builds coding tables where there are none; nobody has to call it, ``compress`` and saving do."""

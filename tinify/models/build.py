@@ -1,4 +1,4 @@
-"""Canonical architecture in, module out: the one place where declarations become modules."""
+"""Canonical form in, module out: the one place where declarations become objects."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from typing import Any
 
 from torch import nn
 
-from tinify.errors import PluginError, UnknownNameError
+from tinify.errors import PluginError
+from tinify.kernels import activate
 from tinify.models.base import CompressionModel
+from tinify.plugin import Sig
 from tinify.registry import Registry, get_registry
-from tinify.spec import Architecture, Spec
+from tinify.spec import Architecture, Spec, elaborate_part
 
 
 def create_model(name: str, *, preset: str | None = None, **parameters: Any) -> CompressionModel:
@@ -27,6 +29,7 @@ def create_model(name: str, *, preset: str | None = None, **parameters: Any) -> 
 
 def build_model(architecture: Architecture) -> CompressionModel:
     """The untrained model of a checked architecture."""
+    activate()
     model = _build(architecture.model, get_registry())
     if not isinstance(model, CompressionModel):
         raise PluginError(f"{architecture.model['type']!r} built a {type(model).__name__}: expected a CompressionModel")
@@ -34,20 +37,38 @@ def build_model(architecture: Architecture) -> CompressionModel:
     return model
 
 
+def build_part(kind: str, node: Any, *inputs: Sig | None) -> Any:
+    """One component outside a spec: ``node`` is a name, a mapping with ``type``, or a list of these for a transform.
+
+    ``inputs`` are those of its shape rule. Returns what its target makes (an ``nn.Sequential`` of a list), each module
+    with its canonical form as the attribute ``spec_node``. Raises :class:`~tinify.errors.SpecError`.
+
+    >>> build_part("layer", {"type": "conv", "out": 4, "kernel": 3}, Sig(3))
+    Conv2d(3, 4, kernel_size=(3, 3), stride=(2, 2), padding=(1, 1))
+    """
+    activate()
+    return _build(elaborate_part(kind, node, *inputs).canonical, get_registry())
+
+
 def _build(node: Any, registry: Registry) -> Any:
     if isinstance(node, list):
         return nn.Sequential(*(_build(child, registry) for child in node))
-    component = registry.component(node["kind"], node["type"])
-    if component.version != node["version"]:
-        raise UnknownNameError(
-            f"{node['type']} version {node['version']} is needed, version {component.version} is installed: "
-            f"install the {component.provider} that has it"
-        )
-    slots = {slot: _build(node[slot], registry) for slot in component.slots}
+    component = registry.component(node["kind"], f"{node['type']}@{node['version']}")
+    slots = {slot: _child(node.get(slot), registry) for slot in component.slots}
     parameters = {name: node[name] for name in component.params}
     channels = [node["in"]] if "in" in node else []
     try:
-        return component.load()(*channels, **parameters, **slots)
+        made = component.load()(*channels, **parameters, **slots)
     except Exception as error:
-        error.add_note(f"while building {node['kind']} {node['type']} with {parameters}")
+        error.add_note(f"while building {component} of {component.provider} with {parameters}")
         raise
+    if isinstance(made, nn.Module):
+        made.spec_node = node
+    return made
+
+
+def _child(node: Any, registry: Registry) -> Any:
+    """What fills a slot: one child, a list where it stands for each element, or None where it is empty."""
+    if isinstance(node, dict) and "each" in node:
+        return [None if child is None else _build(child, registry) for child in node["each"]]
+    return None if node is None else _build(node, registry)

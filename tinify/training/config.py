@@ -24,6 +24,7 @@ class TrainingConfig:
 
     lmbda: float = field(metadata={"help": "Weight of distortion against bits; else that of the preset."})
     metric: Literal["mse", "ms-ssim"] = _setting("mse", "Distortion.")
+    loss: str = _setting("rate_distortion", "Loss: the name of a component, or {type: NAME, ...} as in a spec.")
     steps: int = _setting(100_000, "Length of the run.")
     batch: int = _setting(8, "Crops in a step.")
     crop: int = _setting(256, "Side of the square crops, in pixels.")

@@ -12,8 +12,9 @@ import torch
 
 from tinify.checkpoint import save_model
 from tinify.errors import DivergedError
-from tinify.losses import RateDistortionLoss
+from tinify.losses import bits_per_pixel
 from tinify.metrics import psnr
+from tinify.training.criterion import Criterion
 from tinify.training.data import Crops, Pixels
 from tinify.training.interrupts import deferred_interrupts
 from tinify.training.log import RunLog
@@ -56,7 +57,7 @@ def train(
     """
     config, model = state.config, state.model
     device = next(model.parameters()).device
-    criterion = RateDistortionLoss(config.lmbda, config.metric)
+    criterion = Criterion(config)
     following = crops.ahead(config.seed, range(state.step, config.steps))
     log = log or RunLog(out / LOG, state.step)
     model.train()
@@ -89,17 +90,17 @@ def save(state: TrainingState, out: Path) -> None:
     save_model(state.averaged_model(), out / MODEL, training={"step": state.step, **state.config.as_dict()})
 
 
-def _step(state: TrainingState, x: torch.Tensor, criterion: RateDistortionLoss, begun: float) -> Step:
+def _step(state: TrainingState, x: torch.Tensor, criterion: Criterion, begun: float) -> Step:
     config = state.config
     for group in state.optimizer.param_groups:
         group["lr"] = config.lr_at(state.step)
     state.optimizer.zero_grad(set_to_none=True)
     with torch.autocast(x.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
         output = state.model(x)
-    losses = criterion(output, x)
-    losses["loss"].backward()
+    total = criterion(output, x)
+    total.backward()  # type: ignore[no-untyped-call]
     norm = float(torch.nn.utils.clip_grad_norm_(state.trained.values(), config.clip))
-    loss = losses["loss"].item()
+    loss = total.item()
     if not math.isfinite(loss) or not math.isfinite(norm):
         raise DivergedError(
             f"training diverged at step {state.step}: loss {loss}, gradient norm {norm}; "
@@ -109,11 +110,11 @@ def _step(state: TrainingState, x: torch.Tensor, criterion: RateDistortionLoss, 
     state.averaging()
     state.step += 1
     with torch.no_grad():
-        similarity = psnr(output["x_hat"], x)
+        similarity, bpp = psnr(output["x_hat"], x), float(bits_per_pixel(output, x))
     return Step(
         step=state.step,
         loss=loss,
-        bpp=losses["bpp_loss"].item(),
+        bpp=bpp,
         psnr=similarity,
         norm=norm,
         lr=config.lr_at(state.step - 1),

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 import torch
 from torch.nn import functional as F
 
-from tinify.losses import RateDistortionLoss
+from tinify.losses import bits_per_pixel
 from tinify.metrics import psnr
 from tinify.models import CompressionModel
 from tinify.ops import compute_padding
 from tinify.training.config import TrainingConfig
+from tinify.training.criterion import Criterion
 from tinify.training.data import Pixels
 
 
@@ -24,7 +25,7 @@ def validate(model: CompressionModel, pictures: Sequence[Pixels], config: Traini
     """
     assert model.architecture is not None
     device = next(model.parameters()).device
-    criterion = RateDistortionLoss(config.lmbda, config.metric)
+    criterion = Criterion(config)
     rates, distances, losses = [], [], []
     for pixels in pictures:
         x = torch.tensor(pixels, device=device).permute(2, 0, 1)[None].float() / 255
@@ -34,7 +35,6 @@ def validate(model: CompressionModel, pictures: Sequence[Pixels], config: Traini
         output = model.eval()(padded)
         x_hat = torch.round(F.pad(output["x_hat"], unpad).clamp(0, 1) * 255) / 255
         distances.append(psnr(x_hat, x))
-        measured = criterion({**output, "x_hat": x_hat}, x)
-        rates.append(float(measured["bpp_loss"]))
-        losses.append(float(measured["loss"]))
+        rates.append(float(bits_per_pixel(output, x)))
+        losses.append(float(criterion({**output, "x_hat": x_hat}, x)))
     return {name: math.fsum(v) / len(pictures) for name, v in (("bpp", rates), ("psnr", distances), ("loss", losses))}

@@ -1,0 +1,13 @@
+"""Declarations of the entropy coders."""
+
+from __future__ import annotations
+
+from tinify.plugin import component
+
+
+@component("coder", "ans", target="tinify.coders.rans:RansCoder")
+class Ans:
+    """Interleaved rANS with 48-bit states and 16-bit words."""
+
+
+CODERS = (Ans,)

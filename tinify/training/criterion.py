@@ -1,0 +1,40 @@
+"""The loss of a run: any registered component of kind ``loss``, given the run's lambda and metric if it takes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from tinify.errors import PluginError
+from tinify.models import build_part
+from tinify.registry import get_registry
+from tinify.spec.reader import Node, lift, read
+from tinify.training.config import TrainingConfig
+
+
+class Criterion:
+    """``loss(output, target)`` as the configuration says; raises :class:`~tinify.errors.SpecError` for one unknown.
+
+    >>> Criterion(TrainingConfig(lmbda=0.01)).loss
+    RateDistortionLoss()
+    """
+
+    def __init__(self, config: TrainingConfig) -> None:
+        node = read(f"loss: {config.loss}", "--loss").mapping["loss"]
+        kind = node.mapping.get("type", node)
+        part = get_registry().find(("loss",), str(kind.plain()))
+        settings = {"lmbda": config.lmbda, "metric": config.metric}
+        given = {name: lift(value, node.location) for name, value in settings.items() if part and name in part.params}
+        written = node.mapping or {"type": kind}
+        places = {**dict.fromkeys(given, node.location), **node.keys, "type": kind.location}
+        self.name = config.loss
+        self.loss = build_part("loss", Node({**given, **written}, node.location, places))
+
+    def __call__(self, output: dict[str, Any], target: Tensor) -> Tensor:
+        """The scalar that training minimises."""
+        losses = self.loss(output, target)
+        total = losses.get("loss") if isinstance(losses, dict) else None
+        if not isinstance(total, Tensor) or total.numel() != 1:
+            raise PluginError(f"loss {self.name!r} returned {losses!r}: expected a dict with a scalar tensor 'loss'")
+        return total.reshape(())
