@@ -100,6 +100,10 @@ class Registry:
         """The YAML file of every registered spec, by name."""
         return {name: file for name, (_, file) in self._shelf.specs.items()}
 
+    def spec_owners(self) -> dict[str, Plugin]:
+        """The plugin behind every registered spec, by name."""
+        return {name: owner for name, (owner, _) in self._shelf.specs.items()}
+
     def weight_files(self) -> dict[str, Path]:
         """Every safetensors file that lies beside the specs, by name (``SPEC`` or ``SPEC-PRESET``)."""
         return dict(self._shelf.weights)

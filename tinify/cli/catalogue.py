@@ -7,14 +7,15 @@ from typing import Any
 
 import click
 
-from tinify.cli.options import json_option
+from tinify.cli.options import json_option, preset_option
+from tinify.cli.tables import echo_table
 from tinify.errors import UnknownNameError
-from tinify.plugin import KINDS
+from tinify.plugin import KINDS, REQUIRED, Component
 from tinify.registry import get_registry
 
 # What can be listed: components by the plural of their kind.
 KIND_OF = {f"{kind}{'es' if kind.endswith('s') else 's'}": kind for kind in KINDS}
-LISTS = ("specs", "weights", "plugins", *KIND_OF)
+LISTS = ("specs", "weights", "plugins", "commands", "kernels", *KIND_OF)
 
 
 def _rows(kind: str) -> list[dict[str, str]]:
@@ -29,7 +30,18 @@ def _rows(kind: str) -> list[dict[str, str]]:
     if kind == "plugins":
         fields = ("namespace", "distribution", "version", "status", "reason")
         return [{field: getattr(plugin, field) for field in fields} for plugin in registry.plugins]
-    return [{"name": c.name, "summary": c.summary, "provider": str(c.provider)} for c in registry.components(KIND_OF[kind])]
+    if kind == "commands":
+        offers = registry.commands().values()
+        return [{"name": c.name, "summary": c.summary, "provider": str(c.provider)} for c in offers]
+    if kind == "kernels":
+        kernels = registry.kernels()
+        return [{"op": k.op, "device": k.device, "summary": k.summary, "provider": str(k.provider)} for k in kernels]
+    parts = registry.components(KIND_OF[kind])
+    newest = {part.name: part for part in parts}  # they come sorted by version
+    return [
+        {"name": p.name if newest[p.name] is p else p.key, "summary": p.summary, "provider": str(p.provider)}
+        for p in parts
+    ]
 
 
 @click.command("list")
@@ -50,48 +62,34 @@ def list_command(kind: str | None, as_json: bool) -> None:
     for known, rows in found.items():
         if rows or kind is not None:
             click.echo(f"{known}:")
-        _print(rows)
+        echo_table(rows)
 
 
 @click.command("show")
 @click.argument("name")
-@click.option("--preset", help="Elaborate a spec with one of its presets.")
+@preset_option
 @json_option
 def show_command(name: str, preset: str | None, as_json: bool) -> None:
     """Show the component or spec NAME: its parameters and, for a spec, every layer with the shapes between them."""
     registry = get_registry()
-    parts = [c for c in registry.components() if c.name == name]
-    shown: dict[str, Any] = {}
+    parts = [part for part in registry.components() if name in (part.name, part.key)]
     if parts and preset is None:
-        shown["components"] = [
-            {
-                "kind": c.kind,
-                "name": c.name,
-                "version": c.version,
-                "summary": c.summary,
-                "provider": str(c.provider),
-                "target": c.target,
-                "parameters": {
-                    key: str(p) + ("" if repr(p.default) == "REQUIRED" else f", default {p.default!r}")
-                    for key, p in c.params.items()
-                },
-                "slots": {key: slot.kind for key, slot in c.slots.items()},
-            }
-            for c in parts
-        ]
+        shown: dict[str, Any] = {"components": [_component(part) for part in parts]}
+    elif name in registry.spec_files() or name.endswith((".yaml", ".yml")):
+        shown = {"spec": _spec(name, preset)}
     else:
-        if name not in registry.spec_files() and not name.endswith((".yaml", ".yml")):
-            raise UnknownNameError.among(
-                "component or spec", name, {*registry.spec_files(), *(c.name for c in registry.components())}
-            )
-        shown["spec"] = _spec(name, preset)
+        known = {*registry.spec_files(), *(part.name for part in registry.components())}
+        raise UnknownNameError.among("component or spec", name, known)
     if as_json:
         click.echo(json.dumps(shown, indent=1))
         return
     for part in shown.get("components", []):
         click.echo(f"{part['kind']} {part['name']}, version {part['version']}, from {part['provider']}")
         click.echo(f"  {part['summary']}\n  implemented by {part['target']}")
-        _print([{"name": key, "takes": text} for key, text in {**part["parameters"], **part["slots"]}.items()])
+        if part["deprecated"]:
+            click.echo(f"  deprecated: {part['deprecated']}")
+        takes = {**part["parameters"], **part["slots"]}
+        echo_table([{"name": key, "takes": text, "help": part["help"].get(key, "")} for key, text in takes.items()])
     if "spec" in shown:
         spec = shown["spec"]
         click.echo(f"{spec['name']}: {spec['summary']}\n{spec['cite']}")
@@ -99,8 +97,31 @@ def show_command(name: str, preset: str | None, as_json: bool) -> None:
         click.echo("parameters: " + ", ".join(f"{key}={value}" for key, value in spec["parameters"].items()))
         click.echo("presets: " + (" ".join(spec["presets"]) or "none"))
         click.echo("model:")
-        for path, text in spec["layers"]:
-            click.echo(f"  {path:<38} {text}")
+        echo_table(spec["layers"])
+
+
+def _component(part: Component) -> dict[str, Any]:
+    return {
+        "kind": part.kind,
+        "name": part.name,
+        "version": part.version,
+        "summary": part.summary,
+        "provider": str(part.provider),
+        "target": part.target,
+        "deprecated": part.deprecated,
+        "cost rule": hasattr(part.declaration, "cost"),
+        "parameters": {
+            key: f"{taken}{'' if taken.default is REQUIRED else f', default {taken.default!r}'}"
+            for key, taken in part.params.items()
+        },
+        "help": {key: taken.help for key, taken in part.params.items() if taken.help},
+        "slots": {
+            key: slot.kind
+            + (f", default {slot.default}" if slot.default else ", may be left out" if slot.optional else "")
+            + (f", one for each of {slot.each}" if slot.each else "")
+            for key, slot in part.slots.items()
+        },
+    }
 
 
 def _spec(name: str, preset: str | None) -> dict[str, Any]:
@@ -117,31 +138,7 @@ def _spec(name: str, preset: str | None) -> dict[str, Any]:
         "parameters": dict(architecture.parameters),
         "training": dict(architecture.training),
         "presets": list(spec.presets),
-        "layers": [*_layers("", architecture.model)],
+        "layers": [
+            {"path": row.path or "(model)", "part": str(row), "shapes": row.shapes} for row in architecture.parts()
+        ],
     }
-
-
-def _layers(path: str, node: Any) -> Any:
-    """(path, description) of every component of a canonical model, depth first; paths are those of the state dict."""
-    if isinstance(node, list):
-        for index, child in enumerate(node):
-            yield from _layers(f"{path}.{index}", child)
-        return
-    children = {key: value for key, value in node.items() if isinstance(value, dict) or _is_sequence(value)}
-    skipped = {"type", "kind", "version", "in", *children}
-    arguments = ", ".join(f"{key}={value}" for key, value in node.items() if key not in skipped)
-    entering = f"{node['in']} channels -> " if "in" in node else ""
-    yield path or "(model)", f"{entering}{node['type']}({arguments})"
-    for key, child in children.items():
-        yield from _layers(f"{path}.{key}" if path else key, child)
-
-
-def _is_sequence(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and isinstance(value[0], dict)
-
-
-def _print(rows: list[dict[str, str]]) -> None:
-    if rows:
-        widths = {key: max(len(row[key]) for row in rows) for key in rows[0]}
-        for row in rows:
-            click.echo("  " + "  ".join(f"{row[key]:<{widths[key]}}" for key in row).rstrip())

@@ -6,9 +6,32 @@ from typing import Any
 
 import click
 
+from tinify.errors import InputError
+
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 force_option = click.option("--force", "-f", is_flag=True, help="Overwrite an output that was not named.")
+preset_option = click.option("--preset", help="A preset of the spec.")
+set_option = click.option(
+    "--set", "pairs", multiple=True, metavar="NAME=VALUE", help="A parameter of the spec; may be repeated."
+)
+
+
+def assignments(pairs: tuple[str, ...]) -> dict[str, Any]:
+    """``N=64`` to a parameter; the spec checks types and bounds.
+
+    >>> assignments(("N=64", "rate=0.5", "groups=[16, M - 16]"))
+    {'N': 64, 'rate': 0.5, 'groups': [16, 'M - 16']}
+    """
+    from tinify.spec.reader import read
+
+    parameters: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise InputError(f"--set {pair}: expected NAME=VALUE, such as --set N=64")
+        parameters[name] = read(f"value: {value}", f"--set {name}").mapping["value"].plain()
+    return parameters
 
 
 def progress(message: str, quiet: bool) -> Any:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 import click
 from click.core import ParameterSource
 
-from tinify.cli.options import quiet_option
+from tinify.cli.options import assignments, quiet_option, set_option
 from tinify.errors import InputError, OutputError
 from tinify.training.config import TrainingConfig
 
@@ -20,20 +20,6 @@ if TYPE_CHECKING:
 
 # Without a validation folder, so many pictures are taken out of the training folder, evenly spaced.
 HELD_OUT = 16
-
-
-def _assignments(pairs: tuple[str, ...]) -> dict[str, Any]:
-    """``N=64`` to a parameter; the spec checks types and bounds."""
-    parameters: dict[str, Any] = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or not name:
-            raise InputError(f"--set {pair}: expected NAME=VALUE, such as --set N=64")
-        try:
-            parameters[name] = float(value) if "." in value else int(value)
-        except ValueError:
-            parameters[name] = value
-    return parameters
 
 
 def _settings(command: Any) -> Any:
@@ -52,7 +38,7 @@ def _settings(command: Any) -> Any:
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for checkpoints and the log.")
 @click.option("--val", type=click.Path(path_type=Path), help="Folder of held-out pictures; else some of --data.")
 @click.option("--preset", help="A preset of the spec, which sets its parameters and lambda.")
-@click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="A parameter of the spec; may be repeated.")
+@set_option
 @_settings
 @click.option("--weights", type=click.Path(path_type=Path), help="Begin with the weights of this checkpoint.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, or auto.")
@@ -168,7 +154,7 @@ def _new_state(
     from tinify.training.state import TrainingState
 
     torch.manual_seed(options["seed"])
-    model = create_model(spec, preset=preset, **_assignments(pairs))
+    model = create_model(spec, preset=preset, **assignments(pairs))
     assert model.architecture is not None
     if weights:
         load_weights(model, load_checkpoint(weights).state_dict(), weights)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -14,6 +15,12 @@ from tinify.ops import LowerBound
 
 # What a state dict keeps the tables in.
 TABLE_BUFFERS = ("_quantized_cdf", "_cdf_length", "_offset")
+
+
+def full_precision(x: Tensor) -> AbstractContextManager[Any]:
+    """Densities are computed in float32, whatever autocast says; the meta device knows no autocast."""
+    kind = x.device.type
+    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
 
 
 class EntropyModel(nn.Module):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tinify.coders import CdfTables, pmf_to_quantized_cdf
-from tinify.entropy_models.base import EntropyModel
+from tinify.entropy_models.base import EntropyModel, full_precision
 
 # A row longer than this spends more on its own floor (one unit of 65536 a symbol) than an escape costs.
 _MAX_REACH = 8191
@@ -91,7 +91,7 @@ class EntropyBottleneck(EntropyModel):
         training = self.training if training is None else training
         if training:
             self.forget_tables()
-        with torch.autocast(x.device.type, enabled=False):
+        with full_precision(x):
             x = x.float()
             x_hat = self.quantize(x, "noise" if training else "dequantize", self.centre(x.shape))
             rows = x_hat.transpose(0, 1)

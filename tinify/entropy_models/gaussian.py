@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tinify.coders import CdfTables, pmf_to_quantized_cdf
-from tinify.entropy_models.base import EntropyModel
+from tinify.entropy_models.base import EntropyModel, full_precision
 from tinify.errors import InputError
 from tinify.ops import LowerBound, scale_indexes
 
@@ -89,7 +89,7 @@ class GaussianConditional(EntropyModel):
         self, inputs: Tensor, scales: Tensor, means: Tensor | None = None, training: bool | None = None
     ) -> tuple[Tensor, Tensor]:
         training = self.training if training is None else training
-        with torch.autocast(inputs.device.type, enabled=False):
+        with full_precision(inputs):
             inputs, scales = inputs.float(), scales.float()
             means = None if means is None else means.float()
             y_hat = self.quantize(inputs, "noise" if training else "dequantize", means)

@@ -123,12 +123,12 @@ def component(
             if kind not in ("entropy_model", "coder", "loss"):
                 raise PluginError(f"{kind} {name!r} needs a shape rule: def shape(self, ...) -> Sig")
             cls.shape = _same
+        summary = (cls.__dict__.get("__doc__") or "").strip().partition("\n")[0]  # before a dataclass writes its own
         declaration: Any = dataclass(frozen=True, kw_only=True)(cls)
         if {part.name for part in fields(declaration)} != params.keys():
             raise PluginError(
                 f"{kind} {name!r} is declared wrongly: the fields of a base class count only if it is a component"
             )
-        summary = (cls.__dict__.get("__doc__") or "").strip().partition("\n")[0]
         found = replace(found, declaration=declaration, params=types.MappingProxyType(params), summary=summary)
         declaration.__component__ = found
         return cls

@@ -27,6 +27,7 @@ CODES = {
     "V001": "another version of the spec language",
     "V002": "no name, or one of a wrong form",
     "V003": "the name of a shipped spec is not that of its file",
+    "V004": "no spec, preset or parameter of that name (`validate`)",
     "E001": "`extends` of a spec that is not there, or in a wrong form",
     "E002": "specs that extend each other",
     "E003": "too long a chain of `extends`",
@@ -51,6 +52,7 @@ CODES = {
     "X001": "an expression that cannot be evaluated",
     "C001": "shapes that do not fit",
     "C002": "more channels, or a larger stride, than a tensor may have",
+    "C003": "a module whose real shapes or parameters are not those declared (`validate --meta`)",
 }
 
 

@@ -14,7 +14,7 @@ from tinify.spec.expressions import ExpressionError, UnknownValue, evaluate
 from tinify.spec.reader import Node
 
 WRONG: Final[Any] = type("Wrong", (), {"__repr__": lambda _: "WRONG"})()
-_TYPES = {"int": int, "float": float, "bool": bool, "list[int]": list[int], "list[float]": list[float]}
+TYPES = {"int": int, "float": float, "bool": bool, "list[int]": list[int], "list[float]": list[float]}
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _KEYS = ("type", "default", "min", "max", "multiple_of", "help")
 
@@ -71,7 +71,7 @@ def read_defaults(params: Node | None) -> dict[str, Node]:
 
 def _is_type(node: Node) -> bool:
     """Whether a parameter is declared by its type alone, as in ``c: int``."""
-    return isinstance(node.value, str) and not node.quoted and node.value in _TYPES
+    return isinstance(node.value, str) and not node.quoted and node.value in TYPES
 
 
 def read_parameters(params: Node | None, diagnostics: Diagnostics) -> dict[str, Parameter]:
@@ -92,7 +92,7 @@ def read_parameters(params: Node | None, diagnostics: Diagnostics) -> dict[str, 
 
 def _read_parameter(name: str, node: Node, diagnostics: Diagnostics) -> Parameter:
     if _is_type(node):
-        return Parameter.of(_TYPES[str(node.value)])
+        return Parameter.of(TYPES[str(node.value)])
     if not isinstance(node.value, dict):
         simple = (
             type(node.value)
@@ -107,9 +107,9 @@ def _read_parameter(name: str, node: Node, diagnostics: Diagnostics) -> Paramete
             diagnostics.error("P001", node.keys[key], f"a parameter has no key {key!r}", suggest(key, _KEYS))
     options = {key: child.plain() for key, child in node.value.items()}
     kind = options.get("type", "int")
-    if not isinstance(kind, str) or kind not in _TYPES:
+    if not isinstance(kind, str) or kind not in TYPES:
         diagnostics.error(
-            "T002", node.value["type"].location, f"unknown type {kind!r}", suggest(str(kind), tuple(_TYPES))
+            "T002", node.value["type"].location, f"unknown type {kind!r}", suggest(str(kind), tuple(TYPES))
         )
         kind = "int"
     limits: list[Range | MultipleOf] = []
@@ -127,7 +127,7 @@ def _read_parameter(name: str, node: Node, diagnostics: Diagnostics) -> Paramete
             limits.append(MultipleOf(bound))
         else:
             limits.append(Range(bound) if key == "min" else Range(None, bound))
-    parameter = Parameter.of(_TYPES[kind])
+    parameter = Parameter.of(TYPES[kind])
     return Parameter(parameter.type, parameter.many, limits=tuple(limits), help=str(options.get("help", "")))
 
 

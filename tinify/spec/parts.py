@@ -28,6 +28,16 @@ class PartRow:
     output: Sig | None
     cost: Cost | None
 
+    @property
+    def shapes(self) -> str:
+        """What goes in and comes out: ``"3ch@1/1 -> 8ch@1/2"``, "" for what has no shape."""
+        entering = ", ".join("nothing" if sig is None else str(sig) for sig in self.inputs)
+        return f"{entering} -> {self.output}" if entering else ""
+
+    def __str__(self) -> str:
+        arguments = ", ".join(f"{key}={value}" for key, value in self.arguments.items())
+        return f"{self.type}({arguments})"
+
 
 @dataclass(frozen=True)
 class Part:
@@ -61,23 +71,19 @@ def rows(path: str, node: Canonical, seen: Mapping[int, Seen]) -> Iterator[PartR
         for index, child in enumerate(node):
             yield from rows(_join(path, index), child, seen)
         return
-    children = {key: value for key, value in node.items() if is_child(value)}
+    slots = get_registry().component(node["kind"], f"{node['type']}@{node['version']}").slots
+    children = {key: value for key, value in node.items() if key in slots}
     skipped = {"type", "version", "kind", "in", *children}
     arguments = {key: value for key, value in node.items() if key not in skipped}
     inputs, output, cost = seen.get(id(node), ((), None, None))
     yield PartRow(path, node["kind"], node["type"], arguments, inputs, output, cost)
     for key, child in children.items():
-        if isinstance(child, dict) and "each" in child:
+        if slots[key].each:
             for index, element in enumerate(child["each"]):
                 if element is not None:
                     yield from rows(_join(_join(path, key), index), element, seen)
         else:
             yield from rows(_join(path, key), child, seen)
-
-
-def is_child(value: Any) -> bool:
-    """Whether a value of a canonical component fills a slot."""
-    return isinstance(value, dict) or (isinstance(value, list) and all(isinstance(item, dict) for item in value))
 
 
 def _join(path: str, name: object) -> str:

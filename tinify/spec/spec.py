@@ -28,7 +28,8 @@ class Spec:
     """A spec that has been read and merged over the specs that it extends.
 
     Attributes: ``name``, ``summary``, ``cite``, ``text`` (its own YAML), ``parameters`` (name to
-    :class:`~tinify.plugin.Parameter`), ``presets`` (name to its ``params`` and ``training``).
+    :class:`~tinify.plugin.Parameter`), ``defaults`` (of those that have one), ``presets`` (name to its ``params`` and
+    ``training``).
 
     >>> spec = Spec.load("mbt2018-mean")
     >>> architecture = spec.elaborate(preset="q1")
@@ -46,6 +47,7 @@ class Spec:
         self.summary = self._word("summary")
         self.cite = self._word("cite")
         self.parameters: dict[str, Parameter] = read_parameters(root.mapping.get("params"), self._problems)
+        self.defaults: dict[str, Node] = read_defaults(root.mapping.get("params"))
         self.presets: dict[str, dict[str, Any]] = self._read_presets()
         self._definitions = read_definitions(root.mapping.get("define"), self._problems)
 
@@ -95,8 +97,7 @@ class Spec:
             label = f"{name}={value}"
             diagnostics.sources[label] = label
             chosen[name] = lift(list(value) if isinstance(value, tuple) else value, Location(label, 1, len(name) + 2))
-        defaults = read_defaults(self.root.mapping.get("params"))
-        names = resolve(self.parameters, defaults, chosen, diagnostics, self.root)
+        names = resolve(self.parameters, self.defaults, chosen, diagnostics, self.root)
         elaborator = Elaborator(get_registry(), names, diagnostics, self._definitions)
         if "model" not in self.root.mapping:
             diagnostics.fatal(
