@@ -15,6 +15,7 @@ from tinify.spec.reader import MAX_DEPTH
 _WIDTH = 120
 _MAX_INTEGER = 10**18  # the reader takes longer rows of digits for floating point
 _TAG = "tag:yaml.org,2002:"
+_BREAKS = re.compile("[\x85\u2028\u2029]")
 # What the reader takes for something else than a string when it stands without quotes.
 _RESOLVED = {
     "null": r"(~|null|)\Z",
@@ -41,7 +42,7 @@ def to_yaml(plain: Mapping[str, Any]) -> str:
     return text
 
 
-class _Dumper(yaml.SafeDumper):
+class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
     """PyYAML's, with the reader's scalars and the house's layout."""
 
     yaml_implicit_resolvers: dict[str | None, Any] = {}  # noqa: RUF012 - PyYAML's own attribute
@@ -52,14 +53,19 @@ class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
-    def increment_indent(self, flow: bool = False, indentless: bool = False) -> None:
-        super().increment_indent(flow, False)
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        super().increase_indent(flow, False)
+
+    def represent_str(self, data: str) -> Any:
+        # Only double quotes keep line breaks other than \n.
+        return self.represent_scalar(_TAG + "str", data, style='"' if _BREAKS.search(data) else None)
 
     def serialize(self, node: Any) -> None:
         node.flow_style = False
         super().serialize(node)
 
 
+_Dumper.add_representer(str, _Dumper.represent_str)
 for _name, _pattern in _RESOLVED.items():
     _Dumper.add_implicit_resolver(_TAG + _name, re.compile(_pattern), None)
 
