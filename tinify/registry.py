@@ -131,6 +131,8 @@ class Registry:
         """What may help somebody who wrote a name that no component of those kinds has."""
         bare, at, version = name.partition("@")
         known = self._shelf.components
+        if any(character in bare for character in ".:\\"):
+            return "a spec names registered components (tinify list), never modules or files"
         for kind in kinds if at else ():
             if (kind, bare) in known:
                 there = " and ".join(map(str, sorted(known[kind, bare])))

@@ -130,7 +130,7 @@ class PixelShuffle:
     def shape(self, x: Sig) -> Sig:
         square = self.factor**2
         if x.channels % square:
-            raise ShapeError(f"pixel_shuffle by {self.factor} needs a multiple of {square} channels, got {x}")
+            raise ShapeError(f"a factor of {self.factor} needs a multiple of {square} channels, got {x}")
         return Sig(x.channels // square, x.stride / self.factor)
 
     def cost(self, x: Sig) -> Cost:

@@ -213,13 +213,13 @@ def test_an_error_in_an_inherited_block_points_into_the_parent(tmp_path: Path) -
     [
         ("./b.yaml", "E002.*specs extend each other"),
         ("./missing.yaml", "E001.*there is no such file"),
-        ("../x.yaml", "E001.*unknown spec"),
+        ("../x.yaml", "E001.*extends takes a registered name"),
         ("./../x.yaml", "E001.*in the same folder"),
         ("./b.txt", "E001.*in the same folder"),
-        ("/etc/passwd", "E001.*unknown spec"),
+        ("/etc/passwd", "E001.*extends takes a registered name"),
         ("mbt2018-meen", "E001.*unknown spec 'mbt2018-meen'"),
         ("[a]", "E001.*extends takes"),
-        ("https://x/y.yaml", "E001.*unknown spec"),
+        ("https://x/y.yaml", "E001.*extends takes a registered name"),
     ],
 )
 def test_what_cannot_be_extended_is_named(tmp_path: Path, parent: str, message: str) -> None:

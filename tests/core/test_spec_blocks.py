@@ -249,7 +249,7 @@ def test_an_optional_slot_may_stay_empty(registry: Registry) -> None:
     assert full.model["g_a"][1]["in"] == 5
     for made in (empty, full):
         assert Architecture.from_json(made.to_json()) == made
-    with pytest.raises(SpecError, match="expected a transform, got None"):
+    with pytest.raises(SpecError, match="expected a transform, got nothing"):
         of("[{type: each/wide@1, inner: null}]", PLAIN)
 
 

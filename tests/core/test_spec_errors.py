@@ -86,7 +86,7 @@ def errors(text: str) -> list[tuple[str, str]]:
         ("repeat: 2", "repeat: 257", ["N004 257"], "allowed are 0 to 256"),
         ("repeat: 2", "repeat: two", ["X001 two"], "unknown name 'two'"),
         ("y: gaussian_conditional", "y: [gaussian_conditional]", ["N001 [gauss"], "got a list"),
-        ("y: gaussian_conditional", "y:", ["N001 "], "expected a latent_codec, got None"),
+        ("y: gaussian_conditional", "y:", ["N001 "], "expected a latent_codec, got nothing"),
         ("    y: gaussian_conditional\n", "", ["P003 hyperprior"], "hyperprior needs 'y'"),
         ("out: 2*N", "out: N", ["C001 gaussian"], "take side information of 16ch@1/2"),
         ("h_a: [{type: conv, out: 4}]", "h_a: []", ["C001 gaussian"], "the side information is 16ch@1/1"),

@@ -92,7 +92,7 @@ class Parameter:
         abstract: Any = {int: numbers.Integral, float: numbers.Real}.get(self.type, self.type)
         numeric = self.type in (int, float)
         if not isinstance(value, abstract) or (numeric and isinstance(value, bool)):
-            raise ValueError(f"expected {_NOUNS[self.type]}, got {value!r}")
+            raise ValueError(f"expected {self if self.choices else _NOUNS[self.type]}, got {value!r}")
         if numeric and not abs(value) <= (2**53 if self.type is int else sys.float_info.max):
             raise ValueError(f"expected {_NOUNS[self.type]} of a usual size, got {value!r}")
         value = typing.cast(Any, self.type)(value)

@@ -71,7 +71,7 @@ class Elaborator:
         article = "an" if kind[0] in "aeiou" else "a"
         hint = f"write the name of {article} {kind}, or {{type: NAME, ...}}"
         hint += ", or a list of these" if kind == "transform" else ""
-        got = "a list" if isinstance(value, list) else repr(value)
+        got = "a list" if isinstance(value, list) else "nothing" if value is None else repr(value)
         got = "a mapping without `type`" if isinstance(value, dict) else got
         self.diagnostics.error("N001", node.location, f"expected {article} {kind}, got {got}", hint)
         return {}, None

@@ -85,7 +85,7 @@ class _Interpreter:
     def value(self, node: ast.expr) -> Any:
         visit = getattr(self, f"_{type(node).__name__.lower()}", None)
         if visit is None:
-            raise self.error(node, f"{type(node).__name__} is not part of the language", _ALLOWED)
+            raise self.strange(node)
         try:
             value = visit(node)
         except ZeroDivisionError:
@@ -93,11 +93,14 @@ class _Interpreter:
         except (TypeError, ValueError, IndexError, OverflowError) as error:
             raise self.error(node, str(error)) from None
         if isinstance(value, int | float) and not abs(value) <= MAX_VALUE:
-            raise self.error(node, "a value is out of range")
+            raise self.error(node, f"the value {value:.3g} is out of range", f"at most {MAX_VALUE:.3g} either way")
         return value
 
     def error(self, node: ast.expr, message: str, hint: str = "") -> ExpressionError:
         return ExpressionError(message, self.indent + node.col_offset, hint)
+
+    def strange(self, node: ast.expr) -> ExpressionError:
+        return self.error(node, f"{ast.unparse(node)!r} is not part of the language", _ALLOWED)
 
     def number(self, node: ast.expr) -> Any:
         value = self.value(node)
@@ -107,7 +110,7 @@ class _Interpreter:
 
     def _constant(self, node: ast.Constant) -> Any:
         if not isinstance(node.value, bool | int | float):
-            raise self.error(node, f"{node.value!r} is not part of the language", _ALLOWED)
+            raise self.strange(node)
         return node.value
 
     def _name(self, node: ast.Name) -> Any:
@@ -123,7 +126,7 @@ class _Interpreter:
 
     def _binop(self, node: ast.BinOp) -> Any:
         if type(node.op) not in _BINARY:
-            raise self.error(node, f"{type(node.op).__name__} is not part of the language", _ALLOWED)
+            raise self.strange(node)
         return _BINARY[type(node.op)](self.number(node.left), self.number(node.right))
 
     def _unaryop(self, node: ast.UnaryOp) -> Any:
@@ -133,7 +136,7 @@ class _Interpreter:
             return -self.number(node.operand)
         if isinstance(node.op, ast.UAdd):
             return self.number(node.operand)
-        raise self.error(node, "~ is not part of the language", _ALLOWED)
+        raise self.strange(node)
 
     def _boolop(self, node: ast.BoolOp) -> bool:
         values = (bool(self.value(part)) for part in node.values)
@@ -143,7 +146,7 @@ class _Interpreter:
         values = [self.value(part) for part in (node.left, *node.comparators)]
         for test, left, right in zip(node.ops, values, values[1:], strict=False):
             if type(test) not in _COMPARE:
-                raise self.error(node, f"{type(test).__name__} is not part of the language", _ALLOWED)
+                raise self.strange(node)
             if not _COMPARE[type(test)](left, right):
                 return False
         return True
@@ -154,7 +157,7 @@ class _Interpreter:
     def _call(self, node: ast.Call) -> Any:
         name = node.func.id if isinstance(node.func, ast.Name) else ""
         if name not in _FUNCTIONS or node.keywords:
-            raise self.error(node, "this call is not part of the language", _ALLOWED)
+            raise self.strange(node)
         if name in _ONE_ARGUMENT and len(node.args) != 1:
             raise self.error(node, f"{name} takes one argument")
         return _FUNCTIONS[name](*[self.value(part) for part in node.args])

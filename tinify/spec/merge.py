@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,9 @@ def open_file(file: Traversable, label: str) -> Source:
         if len(data) > MAX_BYTES:
             raise ValueError(f"it has more than {MAX_BYTES} bytes")
         return Source(label, data.decode("utf-8-sig"), getattr(file, "parent", None))
+    except UnicodeDecodeError as error:
+        message = f"cannot read the spec: byte {error.object[error.start]:#04x} at {error.start} is not UTF-8"
+        Diagnostics().fatal("S009", Location(label), message, "save it as UTF-8 text")
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         Diagnostics().fatal("S009", Location(label), f"cannot read the spec: {reason}")
@@ -61,10 +65,15 @@ def load(source: Source, registry: Registry, chain: tuple[str, ...] = ()) -> tup
     base = _parent(parent, source, registry, sources)
     if base.label in chain:
         Diagnostics(sources).fatal(
-            "E002", parent.location, f"specs extend each other: {' -> '.join([*chain, base.label])}"
+            "E002",
+            parent.location,
+            f"specs extend each other: {' -> '.join([*chain, base.label])}",
+            "one of them must stand alone",
         )
     if len(chain) > MAX_CHAIN:
-        Diagnostics(sources).fatal("E003", parent.location, f"specs extend each other more than {MAX_CHAIN} deep")
+        Diagnostics(sources).fatal(
+            "E003", parent.location, f"specs extend each other more than {MAX_CHAIN} deep", "merge some"
+        )
     base_root, base_sources = load(base, registry, chain)
     return merge(base_root, root), base_sources | sources
 
@@ -76,6 +85,10 @@ def _parent(node: Node, source: Source, registry: Registry, sources: dict[str, s
     if not isinstance(name, str):
         diagnostics.fatal("E001", node.location, f"{form}; got {node.plain()!r}")
     if not name.startswith("./"):
+        if not re.fullmatch(r"[\w./@-]*[\w@-]", name) or name.startswith(("/", ".")) or ".y" in name:
+            diagnostics.fatal(
+                "E001", node.location, f"{form}; got {name!r}", "no other file is read, and nothing fetched"
+            )
         if name not in registry.spec_files():
             hint = registry.missing(name) or suggest(name, registry.spec_files())
             diagnostics.fatal("E001", node.location, f"unknown spec {name!r}", hint)

@@ -43,7 +43,11 @@ def value_of(node: Node, parameter: Parameter, names: Mapping[str, Any], what: s
         where = node.location.moved(error.column + node.quoted)
         diagnostics.error("X001", where, f"{what}: {error.message}", error.hint)
     except ValueError as error:
-        hint = "use // for integer division" if "/" in str(node.value) and "an integer" in str(error) else ""
+        hint = (
+            "use // for integer division"
+            if isinstance(node.value, str) and "/" in node.value and "an integer" in str(error)
+            else ""
+        )
         diagnostics.error("T001", node.location, f"{what}: {error}", hint)
     return WRONG
 

@@ -96,7 +96,7 @@ class _Reader:
             if self.documents > 1:
                 self.fatal(event, "S002", "a file holds one spec", "remove the line `---` and what follows")
         if getattr(event, "anchor", None):
-            hint = "an expression cannot start with * or &: turn it round (N*2), or quote it"
+            hint = "name a block with define: and put it in place with {use: NAME}; an expression starts with no * or &"
             self.fatal(event, "S003", "YAML anchors and aliases are not part of the language", hint)
         if getattr(event, "tag", None) not in (None, "!"):
             self.fatal(
@@ -127,7 +127,9 @@ class _Reader:
             self.diagnostics.fatal("S006", node.location, f"a key is a string, got {node.plain()!r}", "quote it")
         elif node.value in parent.keys:
             first = parent.keys[node.value].line
-            self.diagnostics.fatal("S005", node.location, f"duplicate key {node.value!r} (first at line {first})")
+            self.diagnostics.fatal(
+                "S005", node.location, f"duplicate key {node.value!r} (first at line {first})", "write it once"
+            )
         else:
             key.append((node.value, node.location))
 

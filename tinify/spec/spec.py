@@ -101,7 +101,7 @@ class Spec:
         elaborator = Elaborator(get_registry(), names, diagnostics, self._definitions)
         if "model" not in self.root.mapping:
             diagnostics.fatal(
-                "N002", self.root.location, "a spec needs `model`", "or `extends: NAME` of one that has it"
+                "N002", self.root.location, "a spec needs `model`", "write it, or `extends: NAME` of a spec that has it"
             )
         model = elaborator.model(self.root.mapping["model"])
         training = self._training(self.root) | (self.presets[preset].get("training", {}) if preset else {})
@@ -123,8 +123,9 @@ class Spec:
         name = root.mapping.get("name")
         if name is None or not isinstance(name.value, str) or not _NAME.fullmatch(name.value):
             where = name.location if name else root.location
+            got = f", got {name.plain()!r}" if name else ""
             problems.error(
-                "V002", where, "a spec needs a name: lower case letters, digits, . _ -", "write `name: my-spec`"
+                "V002", where, f"a spec needs a name of lower case letters, digits, . _ -{got}", "write `name: my-spec`"
             )
 
     def _word(self, key: str) -> str:
