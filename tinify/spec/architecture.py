@@ -12,6 +12,7 @@ from tinify.plugin import Plugin
 from tinify.registry import Registry, get_registry
 from tinify.spec.diagnostics import Diagnostics, Location
 from tinify.spec.elaborate import Elaborator
+from tinify.spec.emit import to_yaml
 from tinify.spec.parts import PartRow, rows
 from tinify.spec.reader import MAX_DEPTH, lift
 
@@ -68,6 +69,11 @@ class Architecture:
     def id(self) -> str:
         """16 hexadecimal digits that two architectures share only if they are the same model, whatever their names."""
         return hashlib.sha256(b"tinify-spec-1\0" + _dumps(self.model).encode()).hexdigest()[:16]
+
+    def to_yaml(self) -> str:
+        """The architecture as a spec without parameters: every value written out, every component's version pinned."""
+        training = {"training": dict(self.training)} if self.training else {}
+        return to_yaml({"tinify": 1, "name": self.name, **training, "model": _bare(self.model)})
 
     def to_json(self) -> str:
         """The architecture as canonical JSON, which :meth:`from_json` reads, with the plugins that it needs."""

@@ -14,6 +14,7 @@ from tinify.spec.architecture import Architecture
 from tinify.spec.define import read_definitions
 from tinify.spec.diagnostics import Diagnostics, Location
 from tinify.spec.elaborate import Elaborator
+from tinify.spec.emit import to_yaml
 from tinify.spec.merge import Source, load, open_file, open_name
 from tinify.spec.parameters import read_defaults, read_parameters, resolve, suggest
 from tinify.spec.parts import rows
@@ -108,6 +109,15 @@ class Spec:
         return Architecture(
             self.name, preset, names, training, model, elaborator.stride, tuple(rows("", model, elaborator.seen))
         )
+
+    def to_yaml(self) -> str:
+        """The spec as one that stands alone: YAML with what it extends merged in, which :meth:`loads` reads.
+
+        >>> Spec.loads(Spec.load("mbt2018-mean").to_yaml()).elaborate().id == Spec.load("mbt2018-mean").elaborate().id
+        True
+        """
+        plain = self.root.plain()
+        return to_yaml({key: plain[key] for key in (*_KEYS, *plain) if key in plain and key != "extends"})
 
     def _check_top(self) -> None:
         root, problems = self.root, self._problems
