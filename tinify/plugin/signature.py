@@ -25,6 +25,10 @@ class Sig:
     channels: int
     stride: Fraction = Fraction(1)
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.stride, Fraction):
+            object.__setattr__(self, "stride", Fraction(self.stride))
+
     def strided(self, factor: int | Fraction) -> Sig:
         """The signature after a stride of ``factor``; below 1 for a larger output."""
         return replace(self, stride=self.stride * Fraction(factor))
