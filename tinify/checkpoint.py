@@ -64,7 +64,7 @@ def load_checkpoint(path: Path | str, device: torch.device | str = "cpu") -> Com
         raise CheckpointError(
             f"{path} is the state of a training run: the weights to use are in model.safetensors beside it"
         )
-    model = build_model(Architecture.from_json(notes["architecture"]))
+    model = build_model(Architecture.from_json(notes["architecture"], str(path)))
     _check_finite(tensors, path)
     load_weights(model, tensors, path)
     try:

@@ -10,7 +10,7 @@ from typing import Any
 import pluggy
 
 from tinify import __version__
-from tinify.errors import PluginError
+from tinify.errors import PluginError, UnknownNameError
 from tinify.plugin import Command, Component, Hooks, Kernel, Plugin
 from tinify.plugin.offers import HOME, normal
 
@@ -79,6 +79,9 @@ def call_hooks(source: Any) -> Offers:
         return Offers(components=list(source))
     if isinstance(getattr(source, "__component__", None), Component):
         return Offers(components=[source])
+    for name in dir(source):
+        if name not in _HOOKS and hasattr(getattr(source, name, None), "tinify_impl"):
+            raise PluginError(str(UnknownNameError.among("hook", name, _HOOKS)))
     manager = pluggy.PluginManager("tinify")
     manager.add_hookspecs(Hooks)
     manager.register(source)

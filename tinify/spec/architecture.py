@@ -157,10 +157,11 @@ def _check_plugins(needs: Any, registry: Registry, diagnostics: Diagnostics, whe
         wanted = Plugin(**need)
         if any(known.namespace == wanted.namespace and known.status == "ok" for known in registry.plugins):
             continue
-        hint = f"pip install {wanted.distribution}=={wanted.version}"
+        reason, hint = registry.missing(f"{wanted.namespace}/"), f"pip install {wanted.distribution}=={wanted.version}"
         if wanted.in_process:
             hint = f"it was registered by hand: call tinify.register(..., namespace={wanted.namespace!r}) first"
-        reason = registry.missing(f"{wanted.namespace}/")
+        elif " is disabled: " in reason:
+            hint = ""
         diagnostics.error("R003", where, f"this model needs {wanted}: {reason}", hint)
 
 
