@@ -29,6 +29,7 @@ _COMMANDS = {
     "train": ("tinify.cli.train", "Train a spec on a folder of photographs."),
     "demo": ("tinify.cli.demo", "Compress a photograph and compare it with JPEG."),
     "plugins": ("tinify.cli.plugins", "List the installed plugins, and how they fare."),
+    "plugin": ("tinify.cli.plugin", "Write a plugin package, or check one."),
     "doctor": ("tinify.cli.plugins", "Look for what is amiss with this installation."),
 }
 
