@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -10,7 +11,8 @@ from torch import Tensor, nn
 from tinify.coders import Coder
 from tinify.entropy_models import EntropyBottleneck, EntropyModel
 from tinify.latent_codecs.stream import Shape
-from tinify.spec import Architecture
+from tinify.models.tree import tree_of
+from tinify.spec import Architecture, Spec
 
 
 class CompressionModel(nn.Module):
@@ -60,6 +62,20 @@ class CompressionModel(nn.Module):
             options = {"update_quantiles": update_quantiles} if isinstance(part, EntropyBottleneck) else {}
             built |= part.update(force, **options)
         return built
+
+    def to_spec(self) -> Spec:
+        """The spec of the model as its parts are now, with every value written out.
+
+        Raises :class:`~tinify.errors.InputError` that names the first part that was not made from a spec. Whether parts
+        that were exchanged fit is checked by :meth:`Spec.elaborate <tinify.spec.Spec.elaborate>`.
+
+        >>> import tinify
+        >>> model = tinify.create_model("bmshj2018-factorized", N=8, M=8)
+        >>> model.to_spec().elaborate().id == model.architecture.id
+        True
+        """
+        known = self.architecture or Architecture(type(self).__name__.lower(), None, {}, {}, {}, 1)
+        return Spec.loads(replace(known, model=tree_of(self)).to_yaml(), f"<{known.name}>")
 
     def aux_loss(self) -> Tensor | int:
         """The field's auxiliary loss, summed over the factorized priors; not needed by tinify's own training."""
