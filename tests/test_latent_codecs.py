@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
 from tinify.entropy_models import EntropyBottleneck
 from tinify.errors import CorruptStreamError, InputError
@@ -196,3 +196,19 @@ def test_wrong_parts_are_named() -> None:
         GaussianConditionalLatentCodec(chunks=("means",))
     with pytest.raises(InputError, match="side information"):
         GaussianConditionalLatentCodec()(torch.zeros(1, 2, 2, 2))
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_what_is_trained_with_rounded_values_is_coded_on_the_same_grid(moved: bool) -> None:
+    bottleneck = EntropyBottleneck(4)
+    with torch.no_grad():
+        for bias in bottleneck.biases:
+            bias += 0.7  # a density whose medians lie between the integers
+        if moved:
+            bottleneck.solve_quantiles()
+    codec = HyperLatentCodec(bottleneck, nn.Identity(), nn.Identity(), quantizer="ste")
+    y = 5 * torch.randn(2, 4, 6, 5)
+    trained = codec.train()(y)["params"].detach()
+    packed = codec.eval().compress(y)
+    assert torch.equal(trained, packed["params"])
+    assert torch.equal(trained, codec.decompress(packed["strings"], packed["shape"])["params"])

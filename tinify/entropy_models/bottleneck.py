@@ -104,8 +104,11 @@ class EntropyBottleneck(EntropyModel):
         return torch.abs(self._logits_cumulative(self.quantiles, frozen=True) - self.target).sum()
 
     @torch.no_grad()
-    def solve_quantiles(self) -> None:
-        """Sets ``quantiles`` (lower tail, median, upper tail) by bisection of the cumulative function."""
+    def solve_quantiles(self, medians: bool = True) -> None:
+        """Sets ``quantiles`` (lower tail, median, upper tail) by bisection of the cumulative function.
+
+        ``medians=False`` leaves the medians, around which values are rounded, where training had them.
+        """
         low, high = (torch.full_like(self.quantiles, side).double() for side in (-1.0, 1.0))
         for _ in range(40):  # the function is monotone, so a bracket exists at some power of two
             low = torch.where(self._logits_cumulative(low) > self.target, low * 2, low)
@@ -114,12 +117,16 @@ class EntropyBottleneck(EntropyModel):
             middle = (low + high) / 2
             below = self._logits_cumulative(middle) < self.target
             low, high = torch.where(below, middle, low), torch.where(below, high, middle)
-        self.quantiles.copy_((low + high) / 2)
+        solved = (low + high) / 2
+        if not medians:
+            solved[..., 1] = self.quantiles[..., 1]
+        self.quantiles.copy_(solved)
 
     def update(self, force: bool = False, update_quantiles: bool = False) -> bool:
         """Builds the tables if there are none, or anew with ``force``; returns whether it did.
 
-        Their reach and the medians are those of ``quantiles``, which ``update_quantiles`` first sets by bisection.
+        Their reach and the medians are those of ``quantiles``, which ``update_quantiles`` first sets by bisection, as
+        the field does; it moves the grid that values are rounded to.
         """
         if self.has_tables and not force:
             return False
@@ -128,8 +135,13 @@ class EntropyBottleneck(EntropyModel):
         return super().update(force)
 
     def ensure_tables(self) -> None:
-        """Builds the tables if there are none, from quantiles set by bisection: nothing has to have trained them."""
-        self.update(update_quantiles=True)
+        """Builds the tables if there are none, their tails set by bisection: nothing has to have trained them.
+
+        The medians stay: what was trained with rounded values (``quantizer: ste``) knows no other grid than theirs.
+        """
+        if not self.has_tables:
+            self.solve_quantiles(medians=False)
+            self.update()
 
     @torch.no_grad()
     def build_tables(self) -> CdfTables:
