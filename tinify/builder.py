@@ -152,7 +152,7 @@ def spec(
     sources = {file: "".join(linecache.getlines(file)) for file in _files(root)}
     text = to_yaml(root.plain())
     if extends is not None:
-        base, texts = load(open_name(extends, get_registry()), get_registry())
+        base, texts = load(open_name(str(extends), get_registry()), get_registry())
         root, sources = merge(base, root), texts | sources
     return Spec(root, sources, text)
 
