@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tinify.plugin import Sig
+import jsonschema
+import pytest
+
+from tinify.plugin import Kernel, Sig
 from tinify.registry import get_registry
-from tinify.testing import component_checks
+from tinify.spec.json_schema import schema
+from tinify.testing import Case, component_checks
 from tinify.testing.run import jobs
 
 DOWN = [{"type": "conv", "out": 8}, "gdn", {"type": "conv", "out": 12}]
@@ -56,6 +60,19 @@ INPUTS = {"hyperprior": Sig(12), "hyper": Sig(12)}
 @component_checks(cases=CASES, inputs=INPUTS)
 def test_conformance(check: Callable[[], None]) -> None:
     check()
+
+
+JOBS = {job.case.label: job for job in jobs(cases=CASES, inputs=INPUTS) if not isinstance(job.case.component, Kernel)}
+
+
+@pytest.mark.parametrize("label", JOBS)
+def test_the_schema_accepts_what_is_checked(label: str) -> None:
+    case = JOBS[label].case
+    assert isinstance(case, Case)
+    kind = case.component.kind
+    validator = jsonschema.Draft202012Validator({"$ref": f"#/$defs/{kind}", "$defs": schema()["$defs"]})
+    validator.validate(case.node)
+    assert not validator.is_valid({**case.node, "misspelt": 1})
 
 
 def test_all_of_tinifys_own_are_checked() -> None:

@@ -7,7 +7,7 @@ Floors: a module imports only from lower ones, so that ``import tinify`` and the
     F2   container, host
     F3   images, layers, registry
     F4   entropy_models, kernels, spec, weights
-    F5   latent_codecs, metrics
+    F5   builder, latent_codecs, metrics
     F6   losses, models
     F7   checkpoint
     F8   codec, training

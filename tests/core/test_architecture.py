@@ -31,6 +31,7 @@ FLOORS = {
     "kernels": 4,
     "spec": 4,
     "weights": 4,
+    "builder": 5,
     "latent_codecs": 5,
     "metrics": 5,
     "losses": 6,

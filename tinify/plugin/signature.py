@@ -26,8 +26,7 @@ class Sig:
     stride: Fraction = Fraction(1)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.stride, Fraction):
-            object.__setattr__(self, "stride", Fraction(self.stride))
+        object.__setattr__(self, "stride", Fraction(self.stride))  # whole numbers are welcome
 
     def strided(self, factor: int | Fraction) -> Sig:
         """The signature after a stride of ``factor``; below 1 for a larger output."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Callable
 from typing import Any
 
+from tinify import builder
 from tinify.plugin import REQUIRED
 from tinify.spec import DiagnosedSpecError, elaborate_part
+from tinify.spec.emit import to_yaml
 from tinify.spec.reader import read
 from tinify.testing.cases import Case, parameters_of
 from tinify.testing.fresh import heavy_imports
@@ -70,11 +71,12 @@ def check_light_import(case: Case) -> None:
 
 
 def check_spellings(case: Case) -> None:
-    """The canonical form elaborates to itself, as plain data and as a text."""
+    """The canonical form elaborates to itself, as plain data, as YAML and as the builder makes it."""
     canonical = case.part().canonical
     bare = pinned(canonical)
-    text = read(json.dumps({"part": bare}, allow_nan=False), "<case>")  # JSON is YAML
-    for way, node in (("plain data", bare), ("a text", text.mapping["part"])):
+    text = read(to_yaml({"part": bare}), "<case>").mapping["part"]
+    built = builder.node(bare["type"], **{key: value for key, value in bare.items() if key != "type"})
+    for way, node in (("plain data", bare), ("YAML", text), ("calls of the builder", built)):
         again = elaborate_part(case.component.kind, node, *case.inputs).canonical
         assert again == canonical, f"{case.label} means {canonical}, but {again} when that is written as {way}"
 
