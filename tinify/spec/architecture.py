@@ -109,7 +109,8 @@ class Architecture:
         model = elaborator.model(lift(_bare(data["model"]), where))
         difference = _difference(data["model"], model, "model")
         if difference:
-            diagnostics.fatal("R002", where, f"not what the installed components make of it: {difference}")
+            hint = "install the releases of tinify-codec and of the plugins that it was made with"
+            diagnostics.fatal("R002", where, f"not what the installed components make of it: {difference}", hint)
         fields = {key: data[key] for key in _FIELDS}
         return cls(**fields, stride=elaborator.stride, _rows=tuple(rows("", model, elaborator.seen)))
 

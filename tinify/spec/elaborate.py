@@ -135,9 +135,8 @@ class Elaborator:
             return {}, None
         if name in self._using:
             chain = " -> ".join([*self._using, name])
-            self.diagnostics.error(
-                "D002", called.location, f"a block cannot use itself: {chain}", "write {repeat: ...}"
-            )
+            hint = "for several copies write {repeat: 3, do: NODE}"
+            self.diagnostics.error("D002", called.location, f"a block cannot use itself: {chain}", hint)
             return {}, None
         names = {**self.globals, **self._arguments(node, name, definition, form)}
         self._using, before = (*self._using, name), self._using

@@ -124,7 +124,9 @@ class _Reader:
             name, where = key.pop()
             parent.value[name], parent.keys[name] = node, where
         elif not isinstance(node.value, str):
-            self.diagnostics.fatal("S006", node.location, f"a key is a string, got {node.plain()!r}", "quote it")
+            if isinstance(node.value, list | dict):
+                self.diagnostics.fatal("S006", node.location, "a key is a string, got a list or a mapping")
+            self.diagnostics.fatal("S006", node.location, f"a key is a string, got {node.value!r}", "quote it")
         elif node.value in parent.keys:
             first = parent.keys[node.value].line
             self.diagnostics.fatal(
@@ -153,9 +155,14 @@ class _Reader:
         where = self.at(mark) if mark else Location(self.file)
         lines = self.text.splitlines()
         line = lines[where.line - 1] if where.line <= len(lines) else ""
+        opened = error.context_mark if error.context and "flow" in error.context else mark
         hint = "indent with spaces, and quote values that start with one of * & ! % @ `"
         if "\t" in line:
             hint = "indent with spaces, not tabs"
+        elif opened is not None and opened.line + 1 < where.line:
+            hint = f"close what is opened at line {opened.line + 1}, column {opened.column + 1}"
+        elif "mapping values" in str(error.problem):
+            hint = "quote a value that contains `: `, and indent the keys of a mapping alike"
         elif "{" in line or "[" in line:
             hint = "inside { } and [ ], quote values that contain , [ ] { }"
         self.diagnostics.fatal("S000", where, f"not valid YAML: {error.problem or error.context}", hint)

@@ -126,7 +126,8 @@ class Spec:
             newer = version is not None and type(version.value) is int and version.value > LANGUAGE
             where = version.location if version else root.location
             hint = "upgrade tinify to read it" if newer else f"write `tinify: {LANGUAGE}` first"
-            problems.fatal("V001", where, f"this tinify reads spec language {LANGUAGE}", hint)
+            got = f", got {version.plain()!r}" if version else ", and the spec does not say its own"
+            problems.fatal("V001", where, f"this tinify reads spec language {LANGUAGE}{got}", hint)
         for key in root.mapping:
             if key not in _KEYS:
                 problems.error("N002", root.keys[key], f"a spec has no key {key!r}", suggest(key, _KEYS))
