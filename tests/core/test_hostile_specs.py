@@ -114,7 +114,7 @@ json.dump(made, sys.stdout)
 def judge_all() -> dict[str, tuple[str, float]]:
     """What became of each hostile spec: its error, and the processor's seconds that it took."""
     texts = json.dumps({name: text() for name, text in HOSTILE.items()})
-    run = subprocess.run([sys.executable, "-c", JUDGE], input=texts, capture_output=True, text=True)
+    run = subprocess.run([sys.executable, "-c", JUDGE], input=texts, capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stderr
     return {name: (said, seconds) for name, (said, seconds) in json.loads(run.stdout).items()}
 
