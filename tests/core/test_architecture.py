@@ -92,7 +92,9 @@ def test_a_file_says_what_it_is_and_stays_short(source: str) -> None:
     assert len(SOURCES[source].splitlines()) <= 400
 
 
-@pytest.mark.parametrize("name", ["", ".cli", ".coders", ".container", ".images", ".registry", ".spec", ".weights"])
+@pytest.mark.parametrize(
+    "name", ["", ".builder", ".cli", ".coders", ".container", ".images", ".registry", ".spec", ".weights"]
+)
 def test_light_parts_import_neither_torch_nor_numba(name: str) -> None:
     code = f"import sys, tinify{name}; print(sorted({{'torch', 'numba'}} & set(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

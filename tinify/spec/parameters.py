@@ -58,7 +58,7 @@ def is_name(name: Any) -> bool:
         isinstance(name, str)
         and bool(_NAME.fullmatch(name))
         and not keyword.iskeyword(name)
-        and name not in ("true", "false", "null", "type")
+        and name not in ("true", "false", "null", "type", *TYPES)
     )
 
 
