@@ -184,7 +184,7 @@ def test_unknown_names_are_answered_with_near_ones(photo: Path, tmp_path: Path) 
     assert "did you mean 'mbt2018-mean'" in fail("show", "mbt2018-men")
     assert "losses" in fail("list", "spec_s")
     assert "unknown" in fail("show", "mbt2018-mean", "--preset", "q9")
-    assert "No such command" in fail("compres")
+    assert "unknown command 'compres': did you mean 'compress'?" in fail("compres")
 
 
 def test_listing_names_what_is_installed() -> None:

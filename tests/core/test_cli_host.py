@@ -15,7 +15,7 @@ import pytest
 
 import tinify.registry
 from tinify.cli import main
-from tinify.plugin import Command, Sig, component, hookimpl
+from tinify.plugin import Command, Kernel, Sig, component, hookimpl
 from tinify.registry import Registry
 from tinify.spec import Spec
 
@@ -247,7 +247,7 @@ def test_diff_says_what_differs() -> None:
     status, out, _ = run("diff", "mbt2018-mean@q1", "mbt2018-mean@q5", "--json")
     rows = json.loads(out)
     assert status == 1
-    assert {"path": "model.g_a.0.out", "mbt2018-mean@q1": "128", "mbt2018-mean@q5": "192"} in rows
+    assert {"path": "model.g_a.0.out", "left": "128", "right": "192"} in rows
     status, out, _ = run("diff", "bmshj2018-hyperprior", "mbt2018-mean")
     assert status == 1
     assert next(line for line in out.splitlines() if "magnitude" in line).split()[1:] == ["true", "false"]
@@ -267,15 +267,15 @@ def test_schema_is_printed_written_and_checked(tmp_path: Path) -> None:
     )
 
 
-def distribution(folder: Path, name: str, entry: str = "") -> None:
-    info = folder / f"{name.replace('-', '_')}-9.9.dist-info"
+def distribution(folder: Path, name: str, entry: str = "", version: str = "9.9") -> None:
+    info = folder / f"{name.replace('-', '_')}-{version}.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 9.9\n")
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
     (info / "entry_points.txt").write_text(f"[tinify.plugins]\n{entry}\n" if entry else "")
 
 
 def test_doctor_finds_what_is_amiss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "plugins are loaded" in succeed("doctor")
+    assert "plugins are loaded" in run("doctor")[1]
     distribution(tmp_path, "tinify")
     distribution(tmp_path, "tinify-ghost", "ghost = no_such_ghost_module")
     monkeypatch.syspath_prepend(tmp_path)
@@ -286,8 +286,168 @@ def test_doctor_finds_what_is_amiss(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert status == 1
     for state, words in [
         ("problem", "the distribution 'tinify', another company's client, is installed"),
-        ("problem", "plugin ghost names the module no_such_ghost_module, which is not there: a stale entry point"),
+        ("problem", "plugin ghost names the module 'no_such_ghost_module', which is not there: a stale entry point"),
         ("problem", "plugin ghost (tinify-ghost 9.9) is broken"),
         ("warning", "TINIFY_PLUGIN is set, but tinify reads no such variable"),
     ]:
         assert [text for is_, text in found if is_ == state and words in text], (state, words, found)
+
+
+def test_doctor_knows_what_is_missing_old_twice_there_or_misspelt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distribution(tmp_path, "numba", version="0.1")
+    distribution(tmp_path, "tinify-codec")
+    distribution(tmp_path, "tinify-noise", "noise = not valid!")
+    info = tmp_path / "tinify_codec-9.9.dist-info" / "METADATA"
+    needs = ["numba>=0.60", "no-such-dist>=2", 'no-such-logs>=3; extra == "train"', 'no-such-os; os_name == "x"']
+    lines = ["Provides-Extra: train", *(f"Requires-Dist: {need}" for need in needs)]
+    info.write_text(info.read_text() + "".join(f"{line}\n" for line in lines))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(tinify.registry, "_current", None)
+    monkeypatch.setenv("TINIFY_DISABLE_PLUGINS", "noisy, tinify_noise")
+    _, out, err = run("doctor", "--json")
+    found = {one["text"]: one["state"] for one in json.loads(out)}
+    assert err == ""
+    for state, words in [
+        ("problem", "numba 0.1 does not fit: python -m pip install 'numba>=0.60'"),
+        ("problem", "no-such-dist is not installed: python -m pip install 'no-such-dist>=2'"),
+        ("ok", "the extra train (logs for TensorBoard) is not installed: it needs no-such-logs>=3; python -m pip"),
+        ("warning", "tinify-codec is installed more than once: "),
+        ("ok", "plugin noise (tinify-noise 9.9) is disabled: TINIFY_DISABLE_PLUGINS"),
+        ("ok", "TINIFY_DISABLE_PLUGINS=noisy, tinify_noise (plugins that are not loaded"),
+        ("warning", "TINIFY_DISABLE_PLUGINS names 'noisy', and no plugin of that name is installed"),
+    ]:
+        assert [text for text, is_ in found.items() if is_ == state and text.startswith(words)], (words, found)
+    assert not [text for text in found if "'tinify_noise'" in text or "no-such-os" in text]
+
+
+def test_doctor_speaks_where_strictness_stops_everything_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    distribution(tmp_path, "tinify-ghost", "ghost = no_such_ghost_module")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(tinify.registry, "_current", None)
+    monkeypatch.setenv("TINIFY_STRICT_PLUGINS", "1")
+    assert "plugin ghost (tinify-ghost 9.9) is broken" in run("list")[2]
+    status, out, _ = run("doctor")
+    assert status == 1
+    assert "plugin ghost (tinify-ghost 9.9) is broken" in out
+
+
+def test_doctor_reads_kernels_without_loading_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Kernels:
+        @hookimpl
+        def tinify_kernels(self) -> list[Kernel]:
+            return [
+                Kernel("tinify::fast", "cuda", "math:pi", requires=("no_such_parent.child",)),
+                Kernel("tinify::fast", "cpu", "no_such_module:fast"),
+            ]
+
+    registry = Registry(disabled=(), only=())
+    registry.register(Kernels(), namespace="acme")
+    monkeypatch.setattr(tinify.registry, "_current", registry)
+    out = run("doctor")[1]
+    assert "kernel of tinify::fast for cuda of plugin acme (Kernels in this process): not used, no_such_parent." in out
+    assert "for cpu of plugin acme (Kernels in this process): ready, where torch finds cpu" in out
+    assert json.loads(succeed("list", "kernels", "--json"))["kernels"][1]["op"] == "tinify::fast"
+
+
+@pytest.fixture
+def damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of a plugin's specs: one that is not YAML, and one with an error."""
+
+    class Specs:
+        @hookimpl
+        def tinify_spec_paths(self) -> list[Path]:
+            return [tmp_path]
+
+    (tmp_path / "torn.yaml").write_bytes(b"\xff{[")
+    (tmp_path / "bad.yaml").write_text(BAD.replace("name: bad", "name: acme/bad"))
+    registry = Registry(disabled=(), only=())
+    registry.register(Specs(), namespace="acme")
+    monkeypatch.setattr(tinify.registry, "_current", registry)
+    return tmp_path
+
+
+def test_a_plugins_bad_spec_hides_no_other(damaged: Path) -> None:
+    out = succeed("list", "specs")
+    assert "acme/torn             cannot be read: tinify validate acme/torn says why" in out
+    assert "Mean-scale hyperprior" in out
+    assert run("validate", "acme/torn", "mbt2018-mean")[1].startswith("mbt2018-mean: ok")
+    status, out, _ = run("doctor")
+    assert status == 1
+    assert "spec acme/torn of plugin acme (Specs in this process) has 1 errors: tinify validate acme/torn" in out
+    assert "spec acme/bad of" in out
+
+
+def test_validate_reports_what_only_a_preset_does_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(
+        "tinify: 1\nname: x\nparams: {N: 4}\n"
+        "presets: {fine: {params: {N: 8}}, zero: {params: {N: 0}}, words: {params: {N: many}}}\n"
+        "model: {type: autoencoder, g_a: [{type: conv, out: N}, gnd],\n"
+        " latent_codec: entropy_bottleneck, g_s: [{type: deconv, out: 3}]}\n"
+    )
+    status, out, _ = run("validate", path, "--format", "json")
+    assert status == 2
+    assert [one["line"] for one in json.loads(out) if one["code"] == "R001"] == [5]
+    assert {one["line"] for one in json.loads(out)} == {4, 5}
+
+
+def test_diff_takes_files_whose_path_has_an_at(tmp_path: Path) -> None:
+    path = tmp_path / "me@home" / "x@2.yaml"
+    path.parent.mkdir()
+    path.write_text("tinify: 1\nname: x\nextends: mbt2018-mean\n")
+    assert "are the same model" in succeed("diff", path, "mbt2018-mean")
+    assert "are the same model" in succeed("diff", f"{path}@q5", "mbt2018-mean@q8")
+    assert "unknown preset of mbt2018-mean ''" in run("diff", "mbt2018-mean@", path)[2]
+
+
+def test_help_leaves_out_the_commands_of_a_plugin_that_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distribution(tmp_path, "tinify-lent", "lent = lent_module")
+    (tmp_path / "lent_module.py").write_text(
+        "from tinify.plugin import Command, hookimpl\n"
+        "@hookimpl\ndef tinify_commands():\n    return [Command('lent', 'lent_module:no', 'Lends.')]\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    for words, shown in [((), True), (("-p", "no:lent"), False), (("-p", "no:tinify-lent"), False)]:
+        monkeypatch.setattr(tinify.registry, "_current", None)
+        assert ("Lends." in succeed(*words, "--help")) is shown
+    assert (
+        "no command 'lent': plugin lent (tinify-lent 9.9) is disabled: TINIFY_DISABLE_PLUGINS (or -p" in run("lent")[2]
+    )
+
+
+def test_show_answers_for_a_component_and_a_spec_of_one_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Both(Plugin):
+        @hookimpl
+        def tinify_spec_paths(self) -> list[Path]:
+            return [tmp_path]
+
+    (tmp_path / "mystery.yaml").write_text("tinify: 1\nname: acme/mystery\nextends: mbt2018-mean\n")
+    registry = Registry(disabled=(), only=())
+    registry.register(Both(), namespace="acme")
+    monkeypatch.setattr(tinify.registry, "_current", registry)
+    out = succeed("show", "acme/mystery")
+    assert "layer acme/mystery, version 1" in out
+    assert "says what it costs: no" in out
+    assert "acme/mystery: Mean-scale hyperprior" in out
+    assert "layer acme/mystery" not in succeed("show", "acme/mystery", "--preset", "q5")
+    assert "layer 'gdn' has no presets: leave --preset q5 out" in run("show", "gdn", "--preset", "q5")[2]
+
+
+def test_built_in_commands_do_not_ask_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> Registry:
+        raise AssertionError("the registry was read")
+
+    monkeypatch.setattr("tinify.cli.get_registry", refuse)
+    assert "mbt2018-mean" in succeed("list", "specs")
+    assert "Usage: tinify validate" in succeed("validate", "--help")
+
+
+def test_a_schema_file_of_any_bytes_is_only_not_current(tmp_path: Path) -> None:
+    path = tmp_path / "schema.json"
+    path.write_bytes(b"\xff\x00")
+    for place in (path, tmp_path, tmp_path / "absent"):
+        assert "is not the schema of the enabled plugins" in run("schema", "--check", place)[2]

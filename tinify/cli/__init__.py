@@ -20,7 +20,7 @@ _COMMANDS = {
     "compress": ("tinify.cli.files", "Compress a picture to a .tfy file."),
     "decompress": ("tinify.cli.files", "Turn a .tfy file back into a picture."),
     "info": ("tinify.cli.info", "Say what is in a .tfy file or a weights file."),
-    "list": ("tinify.cli.catalogue", "List components, specs, weights and plugins."),
+    "list": ("tinify.cli.catalogue", "List what is installed: components, specs, weights, ..."),
     "show": ("tinify.cli.catalogue", "Show a component or a spec."),
     "explain": ("tinify.cli.specs", "Explain a spec: shapes, parameters, kMAC per pixel."),
     "validate": ("tinify.cli.validate", "Check specs; every error at its line."),
@@ -30,7 +30,7 @@ _COMMANDS = {
     "demo": ("tinify.cli.demo", "Compress a photograph and compare it with JPEG."),
     "plugins": ("tinify.cli.plugins", "List the installed plugins, and how they fare."),
     "plugin": ("tinify.cli.plugin", "Write a plugin package, or check one."),
-    "doctor": ("tinify.cli.plugins", "Look for what is amiss with this installation."),
+    "doctor": ("tinify.cli.doctor", "Look for what is amiss with this installation."),
 }
 
 # What every command understands.
@@ -96,7 +96,15 @@ def _environment(name: str, value: str) -> Iterator[None]:
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="tinify")
-@click.option("-p", multiple=True, metavar="no:NAME", expose_value=False, callback=_disable, help="Leave a plugin out.")
+@click.option(
+    "-p",
+    multiple=True,
+    metavar="no:NAME",
+    is_eager=True,  # --help lists the commands of the plugins that are left
+    expose_value=False,
+    callback=_disable,
+    help="Leave a plugin out.",
+)
 @click.option("--debug", is_flag=True, help="Show the traceback of an error; also after the command.")
 def cli(debug: bool) -> None:
     """Learned compression: real photographs in, small files out, and back."""

@@ -8,28 +8,26 @@ from typing import Any
 import click
 
 from tinify.cli.options import json_option, preset_option
-from tinify.cli.tables import echo_table
-from tinify.errors import UnknownNameError
+from tinify.cli.tables import echo_table, plural
+from tinify.errors import InputError, TinifyError, UnknownNameError
 from tinify.plugin import KINDS, REQUIRED, Component
 from tinify.registry import get_registry
 
 # What can be listed: components by the plural of their kind.
-KIND_OF = {f"{kind}{'es' if kind.endswith('s') else 's'}": kind for kind in KINDS}
+KIND_OF = {plural(kind): kind for kind in KINDS}
 LISTS = ("specs", "weights", "plugins", "commands", "kernels", *KIND_OF)
 
 
 def _rows(kind: str) -> list[dict[str, str]]:
     registry = get_registry()
     if kind == "specs":
-        from tinify.spec import Spec
-
-        specs = ((name, Spec.load(name)) for name in sorted(registry.spec_files()))
-        return [{"name": name, "summary": spec.summary, "presets": " ".join(spec.presets)} for name, spec in specs]
+        return [_spec_row(name) for name in sorted(registry.spec_files())]
     if kind == "weights":
         return [{"name": name, "file": str(path)} for name, path in sorted(registry.weight_files().items())]
     if kind == "plugins":
-        fields = ("namespace", "distribution", "version", "status", "reason")
-        return [{field: getattr(plugin, field) for field in fields} for plugin in registry.plugins]
+        from tinify.cli.plugins import plugin_row
+
+        return [plugin_row(registry, plugin) for plugin in registry.plugins]
     if kind == "commands":
         offers = registry.commands().values()
         return [{"name": c.name, "summary": c.summary, "provider": str(c.provider)} for c in offers]
@@ -42,6 +40,16 @@ def _rows(kind: str) -> list[dict[str, str]]:
         {"name": p.name if newest[p.name] is p else p.key, "summary": p.summary, "provider": str(p.provider)}
         for p in parts
     ]
+
+
+def _spec_row(name: str) -> dict[str, str]:
+    from tinify.spec import Spec
+
+    try:
+        spec = Spec.load(name)
+    except TinifyError:  # one plugin's bad file does not hide what the others give
+        return {"name": name, "summary": f"cannot be read: tinify validate {name} says why", "presets": ""}
+    return {"name": name, "summary": spec.summary, "presets": " ".join(spec.presets)}
 
 
 @click.command("list")
@@ -73,11 +81,14 @@ def show_command(name: str, preset: str | None, as_json: bool) -> None:
     """Show the component or spec NAME: its parameters and, for a spec, every layer with the shapes between them."""
     registry = get_registry()
     parts = [part for part in registry.components() if name in (part.name, part.key)]
+    shown: dict[str, Any] = {}
     if parts and preset is None:
-        shown: dict[str, Any] = {"components": [_component(part) for part in parts]}
-    elif name in registry.spec_files() or name.endswith((".yaml", ".yml")):
-        shown = {"spec": _spec(name, preset)}
-    else:
+        shown["components"] = [_component(part) for part in parts]
+    if name in registry.spec_files() or name.endswith((".yaml", ".yml")):
+        shown["spec"] = _spec(name, preset)
+    elif parts and preset is not None:
+        raise InputError(f"{parts[0]} has no presets: leave --preset {preset} out")
+    elif not parts:
         known = {*registry.spec_files(), *(part.name for part in registry.components())}
         raise UnknownNameError.among("component or spec", name, known)
     if as_json:
@@ -88,6 +99,7 @@ def show_command(name: str, preset: str | None, as_json: bool) -> None:
         click.echo(f"  {part['summary']}\n  implemented by {part['target']}")
         if part["deprecated"]:
             click.echo(f"  deprecated: {part['deprecated']}")
+        click.echo(f"  says what it costs: {'yes' if part['cost rule'] else 'no'}")
         takes = {**part["parameters"], **part["slots"]}
         echo_table([{"name": key, "takes": text, "help": part["help"].get(key, "")} for key, text in takes.items()])
     if "spec" in shown:

@@ -68,7 +68,7 @@ def schema_command(output: Path | None, check: Path | None) -> None:
 
     text = json.dumps(schema(), indent=1, ensure_ascii=False) + "\n"
     if check:
-        if not check.is_file() or check.read_text(encoding="utf-8") != text:
+        if not check.is_file() or check.read_bytes() != text.encode():
             raise InputError(
                 f"{check} is not the schema of the enabled plugins: write it with tinify schema -o {check}"
             )
@@ -90,22 +90,24 @@ def diff_command(left: str, right: str, as_json: bool) -> None:
     """
     flat = [_flat("model", _architecture(name).model) for name in (left, right)]
     rows = [
-        {"path": path, left: _value(flat[0], path), right: _value(flat[1], path)}
+        {"path": path, "left": _value(flat[0], path), "right": _value(flat[1], path)}
         for path in dict.fromkeys([*flat[0], *flat[1]])
         if _value(flat[0], path) != _value(flat[1], path)
     ]
     if as_json:
         click.echo(json.dumps(rows, indent=1))
     elif rows:
-        echo_table([{"path": row["path"], "left": row[left], "right": row[right]} for row in rows], head=True)
+        echo_table(rows, head=True)
     else:
         click.echo(f"{left} and {right} are the same model")
     click.get_current_context().exit(DIFFERENT if rows else 0)
 
 
 def _architecture(name: str) -> Architecture:
-    spec, _, preset = name.partition("@")
-    return Spec.load(spec).elaborate(preset or None)
+    spec, at, preset = name.rpartition("@")
+    if not at or preset.endswith((".yaml", ".yml")):  # a file may have @ in its path
+        return Spec.load(name).elaborate()
+    return Spec.load(spec).elaborate(preset)
 
 
 def _flat(path: str, node: Any) -> dict[str, str]:

@@ -3,15 +3,39 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import click
 
 from tinify.cli.options import assignments, set_option
-from tinify.errors import SpecError, UnknownNameError
+from tinify.errors import SpecError, TinifyError, UnknownNameError
 from tinify.spec import Architecture, DiagnosedSpecError, Diagnostic, Spec
 
 INVALID = 2
+
+
+@dataclass
+class Report:
+    """What was found out about a spec: the ``ids`` of what it makes, and its ``errors``, each with its file's text."""
+
+    name: str
+    ids: dict[str, None] = field(default_factory=dict)
+    errors: dict[Diagnostic, str] = field(default_factory=dict)
+
+    def add(self, code: str, message: str) -> None:
+        self.errors[Diagnostic(code, self.name, 1, 1, message)] = ""
+
+    @contextmanager
+    def collecting(self) -> Iterator[None]:
+        try:
+            yield
+        except DiagnosedSpecError as error:
+            self.errors |= {one: error.sources.get(one.file, "") for one in error.diagnostics}
+        except (SpecError, UnknownNameError) as error:
+            self.add("V004", str(error))
 
 
 @click.command("validate")
@@ -22,20 +46,13 @@ INVALID = 2
 @click.option("--format", "form", type=click.Choice(["text", "json", "github"]), default="text", show_default=True)
 def validate_command(names: tuple[str, ...], preset: str | None, pairs: tuple[str, ...], meta: bool, form: str) -> None:
     """Check specs: each NAME is a registered spec or a YAML file. Leaves with status 2 if anything is wrong."""
+    parameters = assignments(pairs)
     found: dict[Diagnostic, str] = {}
-    for name in names:
-        try:
-            made = _architectures(name, preset, assignments(pairs))
-            problems = [problem for architecture in made if meta for problem in _meta(architecture)]
-            found |= {Diagnostic("C003", name, 1, 1, problem): "" for problem in problems}
-        except DiagnosedSpecError as error:
-            found |= {one: error.sources.get(one.file, "") for one in error.diagnostics}
-        except (SpecError, UnknownNameError) as error:
-            found[Diagnostic("V004", name, 1, 1, str(error))] = ""
-        else:
-            if form == "text" and not problems:
-                ids = ", ".join(dict.fromkeys(architecture.id for architecture in made))
-                click.echo(f"{name}: ok, id {ids}")
+    for name in dict.fromkeys(names):
+        report = diagnose(name, preset, parameters, meta)
+        found |= report.errors
+        if form == "text" and not report.errors:
+            click.echo(f"{name}: ok, id {', '.join(report.ids)}")
     if form == "json":
         click.echo(json.dumps([_fields(one) for one in found], indent=1))
     for one, source in found.items():
@@ -46,19 +63,37 @@ def validate_command(names: tuple[str, ...], preset: str | None, pairs: tuple[st
     click.get_current_context().exit(INVALID if found else 0)
 
 
-def _architectures(name: str, preset: str | None, parameters: dict[str, Any]) -> list[Architecture]:
-    """What the spec makes with its defaults and with every preset, or with the one preset that was named."""
-    spec = Spec.load(name)
-    if preset is not None:
-        return [spec.elaborate(preset, **parameters)]
-    needy = {key for key, parameter in spec.parameters.items() if key not in spec.defaults and key not in parameters}
-    return [spec.elaborate(each, **parameters) for each in ([] if needy and spec.presets else [None]) + [*spec.presets]]
+def diagnose(
+    name: str, preset: str | None = None, parameters: Mapping[str, Any] | None = None, meta: bool = False
+) -> Report:
+    """What a spec makes with its defaults and with every preset, or with the one preset that was named."""
+    report, given = Report(name), parameters or {}
+    with report.collecting():
+        spec = Spec.load(name)
+        for choice in [preset] if preset is not None else _choices(spec, given):
+            with report.collecting():
+                architecture = spec.elaborate(choice, **given)
+                for problem in _meta(architecture) if meta and architecture.id not in report.ids else ():
+                    report.add("C003", problem)
+                report.ids[architecture.id] = None
+    return report
+
+
+def _choices(spec: Spec, given: Mapping[str, Any]) -> list[str | None]:
+    """The presets, after the defaults if these are all there (some specs leave a parameter to their presets)."""
+    complete = all(name in spec.defaults or name in given for name in spec.parameters)
+    return ([None] if complete or not spec.presets else []) + [*spec.presets]
 
 
 def _meta(architecture: Architecture) -> list[str]:
     from tinify.models.meta import compare_with_meta
 
-    return compare_with_meta(architecture)
+    try:
+        return compare_with_meta(architecture)
+    except TinifyError as error:
+        return [str(error)]
+    except Exception as error:  # whatever a component raises, which is what is looked for
+        return [f"{type(error).__name__}: {error}" + "".join(f", {note}" for note in getattr(error, "__notes__", ()))]
 
 
 def _fields(one: Diagnostic) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -18,7 +20,8 @@ MAX_PARAMETERS = 10**10
 def compare_with_meta(architecture: Architecture) -> list[str]:
     """Where the modules of an architecture differ from what their declarations say: shapes and parameters.
 
-    Nothing is allocated. Raises :class:`~tinify.errors.InputError` for more than ``MAX_PARAMETERS`` declared.
+    Nothing is allocated. Raises :class:`~tinify.errors.InputError` for more than ``MAX_PARAMETERS`` declared, and
+    whatever a component raises that cannot be built or run.
 
     >>> from tinify.spec import Spec
     >>> compare_with_meta(Spec.load("mbt2018-mean").elaborate())
@@ -30,32 +33,53 @@ def compare_with_meta(architecture: Architecture) -> list[str]:
         raise InputError(f"{architecture.name} declares {declared:,} parameters: the limit is {MAX_PARAMETERS:,}")
     with torch.device("meta"):
         model = build_model(architecture).eval()
-    modules = dict(model.named_modules())
+    side = 2 * architecture.stride
     made: dict[str, tuple[int, ...]] = {}
+    _watch(model, rows, made)
+    failure: Exception | None = None
+    try:
+        with torch.no_grad():
+            model(torch.empty(1, architecture.channels, side, side, device="meta"))
+    except Exception as error:
+        failure = error
+    problems = [problem for row in rows if row.path in made for problem in _shape_problems(row, made[row.path], side)]
+    if failure and not problems:  # else what came before has brought it about
+        raise failure
+    return problems + list(_parameter_problems(rows, model))
+
+
+def _watch(model: nn.Module, rows: list[PartRow], made: dict[str, tuple[int, ...]]) -> None:
+    """Has the shape of what every layer gives put down in ``made``, by its path."""
+    modules = dict(model.named_modules())
+
+    def keep(path: str) -> Any:
+        def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:
+            made[path] = tuple(output.shape)
+
+        return hook
+
     for row in rows:
         if row.path in modules and row.kind in ("layer", "transform"):
-            modules[row.path].register_forward_hook(_keep(made, row.path))
-    side = 2 * architecture.stride
-    with torch.no_grad():
-        model(torch.empty(1, architecture.channels, side, side, device="meta"))
-    problems = [problem for row in rows if row.path in made for problem in _difference(row, made[row.path], side)]
-    counted = sum(parameter.numel() for parameter in model.parameters())
-    if all(row.cost is not None or not row.inputs for row in rows) and counted != declared:
-        problems.append(f"the declarations say {declared:,} parameters, the model has {counted:,}")
-    return problems
+            modules[row.path].register_forward_hook(keep(row.path))
 
 
-def _keep(made: dict[str, tuple[int, ...]], path: str) -> Any:
-    def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:
-        made[path] = tuple(output.shape)
-
-    return hook
-
-
-def _difference(row: PartRow, shape: tuple[int, ...], side: int) -> list[str]:
+def _shape_problems(row: PartRow, shape: tuple[int, ...], side: int) -> Iterator[str]:
     assert row.output is not None
     length = int(side / row.output.stride)
     expected = (1, row.output.channels, length, length)
-    if shape == expected:
-        return []
-    return [f"{row.path}: {row} is declared {row.shapes}, so {expected} of a picture of side {side}; it gives {shape}"]
+    if shape != expected:
+        yield f"{row.path}: {row} is declared {row.shapes}, so {expected} of a picture of side {side}; it gives {shape}"
+
+
+def _parameter_problems(rows: list[PartRow], model: nn.Module) -> Iterator[str]:
+    """Each parameter belongs to the innermost part that it is in."""
+    paths = {row.path for row in rows}
+    counted: Counter[str] = Counter()
+    for name, parameter in model.named_parameters():
+        while name and name not in paths:
+            name = name.rpartition(".")[0]
+        counted[name] += parameter.numel()
+    for row in rows:
+        if row.cost is not None and row.cost.parameters != counted[row.path]:
+            where = row.path or "the model"
+            yield f"{where}: {row} is declared with {row.cost.parameters:,} parameters; it has {counted[row.path]:,}"
