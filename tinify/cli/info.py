@@ -66,7 +66,7 @@ def _weights(file: Path) -> dict[str, Any]:
             "spec": architecture["name"],
             "preset": architecture["preset"],
             "parameters": architecture["parameters"],
-            "plugins": {one["distribution"]: one["version"] for one in architecture.get("plugins", [])} or "none needed",
+            "plugins": {need["distribution"]: need["version"] for need in architecture.get("plugins", [])} or "none",
             "training": training.get("config", training),
             "step": training.get("step"),
         }
