@@ -73,8 +73,8 @@ class _Reader:
 
     def root(self) -> Node:
         start = Location(self.file)
-        if len(self.text.encode("utf-8", "replace")) > MAX_BYTES:
-            self.diagnostics.fatal("S001", start, f"a spec has at most {MAX_BYTES} bytes")
+        if len(self.text) > MAX_BYTES or len(self.text.encode("utf-8", "replace")) > MAX_BYTES:
+            Diagnostics().fatal("S001", start, f"a spec has at most {MAX_BYTES} bytes")  # without the text: it is large
         try:
             for count, event in enumerate(yaml.parse(self.text, Loader=_LOADER)):
                 if count > MAX_NODES:
