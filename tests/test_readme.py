@@ -14,15 +14,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import click
+import jsonschema
 import pytest
+import torch
+from click.testing import CliRunner
 
 import tinify
 import tinify.registry
 from tinify.cli import cli
 from tinify.errors import SpecError
+from tinify.ops import scale_indexes
 from tinify.plugin import KINDS
-from tinify.registry import Registry
-from tinify.spec import Spec
+from tinify.registry import Registry, get_registry
+from tinify.spec import Spec, elaborate, expressions, reader, shapes
+from tinify.spec.json_schema import schema
 from tinify.testing.run import jobs
 
 ROOT = Path(__file__).parents[1]
@@ -78,7 +83,13 @@ def test_the_parts_of_the_plugin_page_pass_the_kit(
     where = folder("docs/plugins.md")
     (where / "acme.py").write_text("\n".join(blocks("python", "docs/plugins.md")), encoding="utf-8")
     monkeypatch.setitem(sys.modules, "acme", types.ModuleType("acme"))  # taken away again at the end
-    load("acme", where / "acme.py")
+    acme = load("acme", where / "acme.py")
+    offers = (get_registry().commands().values(), get_registry().kernels())
+    command, kernel = (next(one for one in some if one.provider.namespace == "acme") for some in offers)
+    assert CliRunner().invoke(command.load(), [str(where / "acme.py")]).output.startswith(str(where))
+    scales, table = torch.rand(3, 5), torch.linspace(0.1, 0.9, 7)
+    assert kernel.load() is acme.scale_indexes
+    assert torch.equal(acme.scale_indexes(scales, table), scale_indexes(scales, table))
     cases = {"acme/groups": [{"widths": [3, 5]}], "acme/grouped_conv": [{"out": 8}, {"out": 8, "groups": 4}]}
     found = [job for job in jobs("acme", cases) if job.check.__name__ != "check_light_import"]
     failed = [result for result in (job.result() for job in found) if result.status == "failed"]
@@ -96,6 +107,7 @@ def test_specs_elaborate(page: str, folder: Callable[[str], Path]) -> None:
             assert f"{caught.value}\n" in blocks("text", page)
         else:
             assert Spec.loads(text).elaborate().stride in (8, 16, 64)
+            jsonschema.validate(Spec.loads(text).root.plain(), schema())
 
 
 def test_a_preset_of_the_readmes_spec() -> None:
@@ -171,6 +183,13 @@ def test_published_commands_are_all_described() -> None:
     context = cli.make_context("tinify", ["--help"], resilient_parsing=True)
     for name in cli.list_commands(context):
         assert f"tinify {name}" in README
+
+
+def test_the_limits_that_are_told() -> None:
+    _, _, told = PAGES["docs/specs.md"].partition("## Limits\n")
+    numbers = [int(number.replace(" ", "")) for number in re.findall(r"\d+(?: \d{3})*", told)]
+    limits = [reader.MAX_BYTES >> 10, reader.MAX_DEPTH, reader.MAX_NODES, reader.MAX_NODES, elaborate.MAX_REPEAT]
+    assert numbers == [*limits, shapes.MAX_CHANNELS, shapes.MAX_STRIDE, expressions.MAX_LENGTH]
 
 
 def test_links_of_pages_lead_somewhere() -> None:
