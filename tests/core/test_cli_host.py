@@ -451,3 +451,17 @@ def test_a_schema_file_of_any_bytes_is_only_not_current(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\x00")
     for place in (path, tmp_path, tmp_path / "absent"):
         assert "is not the schema of the enabled plugins" in run("schema", "--check", place)[2]
+
+
+def test_a_checkout_and_its_editable_install_are_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkout, site = tmp_path / "check out", tmp_path / "site"
+    for folder in (checkout, site):
+        folder.mkdir()
+        distribution(folder, "tinify-codec")
+    (site / "half_removed-1.0.dist-info").mkdir()
+    monkeypatch.setattr(sys, "path", [str(site), str(checkout)])
+    monkeypatch.setattr(tinify.registry, "_current", Registry([]))
+    assert "installed more than once" in run("doctor")[1]
+    origin = {"url": checkout.as_uri(), "dir_info": {"editable": True}}
+    (site / "tinify_codec-9.9.dist-info" / "direct_url.json").write_text(json.dumps(origin))
+    assert "installed more than once" not in run("doctor")[1]

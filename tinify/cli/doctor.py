@@ -9,6 +9,8 @@ import platform
 from collections.abc import Iterator
 from importlib import metadata
 from typing import NamedTuple
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import click
 
@@ -113,8 +115,7 @@ def _rivals() -> Iterator[Finding]:
     for found in metadata.distributions():
         name = found.metadata["Name"]
         if name:  # a folder of metadata that was half removed has none
-            place = os.path.realpath(str(found.locate_file("")))
-            places.setdefault(normal(name), set()).add(f"{found.version} in {place}")
+            places.setdefault(normal(name), set()).add(f"{found.version} in {_place(found)}")
     if "tinify" in places:
         yield Finding(
             "problem",
@@ -123,6 +124,14 @@ def _rivals() -> Iterator[Finding]:
         )
     if len(places.get(HOME, ())) > 1:
         yield Finding("warning", f"{HOME} is installed more than once: {', '.join(sorted(places[HOME]))}; keep one")
+
+
+def _place(found: metadata.Distribution) -> str:
+    """The folder of a distribution's files: of an editable install the checkout, which may have metadata of its own."""
+    origin = json.loads(found.read_text("direct_url.json") or "{}")
+    editable = origin.get("dir_info", {}).get("editable")
+    folder = url2pathname(urlsplit(origin["url"]).path) if editable else str(found.locate_file(""))
+    return os.path.realpath(folder)
 
 
 def _entry_points() -> Iterator[Finding]:
