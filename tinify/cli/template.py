@@ -23,6 +23,9 @@ test = ["pytest"]
 
 [project.entry-points."tinify.plugins"]
 $name = "tinify_$name"
+
+[tool.pytest.ini_options]
+testpaths = ["tests"]
 """,
     "README.md": """\
 # tinify-$name
@@ -34,7 +37,7 @@ pip install -e .[test]
 tinify plugins
 tinify show $name/gain
 tinify plugin check $name
-python -m pytest tests
+python -m pytest
 ```
 """,
     "src/tinify_$name/__init__.py": '''\
