@@ -44,7 +44,7 @@ class Codec:
         self.model = model.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.name = model_name(model)
         self.digest = model_digest(model)
-        self._device = next(model.parameters()).device
+        self._device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
         self._stride = model.architecture.stride
         self._tile, self._overlap = tile, overlap
         self._unit = self._coded_shape()

@@ -291,3 +291,30 @@ def test_a_cost_that_is_none_is_the_plugins_fault(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(tinify.registry, "_current", registry)
     with pytest.raises(PluginError, match=r"cost rule of layer 'local/x' .* returned 3, expected a Cost"):
         elaborate_part("layer", "local/x", Sig(3))
+
+
+def test_a_child_sets_a_default_and_keeps_the_limits(tmp_path: Any) -> None:
+    (tmp_path / "base.yaml").write_text(
+        PLAIN.replace("model:", "params: {K: 3, N: {type: int, default: 8, max: 64}}\nmodel:").replace(
+            "BODY", "[{type: conv, out: N, stride: 16}]"
+        )
+    )
+    child = tmp_path / "child.yaml"
+    for params, expected in [("{N: 12}", 12), ("{N: {default: 16}}", 16), ("{N: K + 1}", 4), ("{K: 5}", 8)]:
+        child.write_text(f"tinify: 1\nname: child\nextends: ./base.yaml\nparams: {params}\n")
+        assert Spec.load(child).elaborate().model["g_a"][0]["out"] == expected
+        assert Spec.load(child).parameters["N"].limits == (Range(None, 64),)
+    for wrong, message in [("{N: 64.5}", "expected an integer, got 64.5"), ("{N: 65}", "at most 64; got 65")]:
+        child.write_text(f"tinify: 1\nname: child\nextends: ./base.yaml\nparams: {wrong}\n")
+        with pytest.raises(SpecError, match=f"4:13: error.T001.: parameter N: expected an integer.*{message[-6:]}"):
+            Spec.load(child).elaborate()
+
+
+@pytest.mark.parametrize("factor", [0, -1])
+def test_a_stride_is_positive(factor: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = Registry(disabled=())
+    body = {"shape": lambda self, x: x.strided(factor)}
+    registry.register(component("layer", "local/x", target="math:pi")(type("X", (), body)))
+    monkeypatch.setattr(tinify.registry, "_current", registry)
+    with pytest.raises(SpecError, match="C002"):
+        elaborate_part("layer", "local/x", Sig(3))

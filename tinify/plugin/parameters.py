@@ -22,6 +22,7 @@ class Range:
     high: float | None = None
 
     def allows(self, value: float) -> bool:
+        """Whether a number lies within the limits."""
         return (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
 
     def __str__(self) -> str:
@@ -36,6 +37,7 @@ class MultipleOf:
     step: float
 
     def allows(self, value: float) -> bool:
+        """Whether a number is a multiple."""
         return value % self.step == 0
 
     def __str__(self) -> str:

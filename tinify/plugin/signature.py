@@ -33,6 +33,7 @@ class Sig:
         return replace(self, stride=self.stride * Fraction(factor))
 
     def with_channels(self, channels: int) -> Sig:
+        """The signature with other channels."""
         return replace(self, channels=channels)
 
     def __str__(self) -> str:

@@ -75,7 +75,7 @@ def load(source: Source, registry: Registry, chain: tuple[str, ...] = ()) -> tup
             "E003", parent.location, f"specs extend each other more than {MAX_CHAIN} deep", "merge some"
         )
     base_root, base_sources = load(base, registry, chain)
-    return merge(base_root, root), base_sources | sources
+    return merge(base_root, _with_whole_params(base_root, root)), base_sources | sources
 
 
 def _parent(node: Node, source: Source, registry: Registry, sources: dict[str, str]) -> Source:
@@ -115,6 +115,20 @@ def merge(base: Node, top: Node) -> Node:
         **{key: merge(base.value[key], node) if key in base.value else node for key, node in top.value.items()},
     }
     return Node(merged, top.location, {**base.keys, **top.keys})
+
+
+def _with_whole_params(base: Node, top: Node) -> Node:
+    """``N: 64`` in a child sets the default of a parameter that its parent declares, whose type and limits stay."""
+    params, declared = top.mapping.get("params"), base.mapping.get("params", top).mapping
+    if params is None or not params.mapping:
+        return top
+    whole = {
+        name: Node({"default": node}, node.location, {"default": node.location})
+        if isinstance(declared.get(name, node).value, dict) and not isinstance(node.value, dict)
+        else node
+        for name, node in params.mapping.items()
+    }
+    return Node({**top.mapping, "params": Node(whole, params.location, params.keys)}, top.location, top.keys)
 
 
 def _form(node: Node) -> Any:

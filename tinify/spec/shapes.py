@@ -165,7 +165,8 @@ class Slots:
     def _fits(self, output: Sig) -> bool:
         """Whether tensors of that signature are of a usual size."""
         stride = math.lcm(self._elaborator.stride, output.stride.numerator)
-        if not 1 <= output.channels <= MAX_CHANNELS or max(stride, output.stride.denominator) > MAX_STRIDE:
+        small = output.stride > 0 and max(stride, output.stride.denominator) <= MAX_STRIDE
+        if not 1 <= output.channels <= MAX_CHANNELS or not small:
             limits = f"allowed are 1 to {MAX_CHANNELS} channels and strides up to {MAX_STRIDE}"
             where = self._node.location
             self._elaborator.diagnostics.error("C002", where, f"{self._part.name} ends at {output}", limits)
