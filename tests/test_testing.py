@@ -250,3 +250,14 @@ def test_a_command_that_fails_says_so(run_cli: Callable[..., Run]) -> None:
 
 def test_the_cpu_is_always_a_device(devices: list[torch.device]) -> None:
     assert devices[0] == torch.device("cpu")
+
+
+def test_a_deprecated_version_is_checked_without_a_warning(plugin_host: PluginHost) -> None:
+    old = component("layer", "past/same", target="torch.nn:Identity", deprecated="use abs")(
+        type("Old", (), {"__doc__": "Keeps what it is given.", "shape": lambda self, x: x})
+    )
+    plugin_host.add(old, namespace="past")
+    found = [job for job in jobs("past") if job.check.__name__ in ("check_description", "check_shape_rule")]
+    for job in found:  # warnings are errors here
+        job()
+    assert len(found) == 2
