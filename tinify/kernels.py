@@ -28,7 +28,7 @@ class Activation:
 
 
 _made: dict[Kernel, Activation] = {}
-_lock = threading.Lock()
+_lock = threading.RLock()
 
 
 def activate() -> list[Activation]:
@@ -43,6 +43,8 @@ def activate() -> list[Activation]:
         taken = {(made.kernel.op, made.kernel.device): made.kernel for made in _made.values() if made.active}
         for kernel in kernels:
             if kernel not in _made:
+                # A module that builds a model as it is imported comes back here, and must not import itself again.
+                _made[kernel] = Activation(kernel, "it is being imported")
                 reason = _objection(kernel, choice, taken.get((kernel.op, kernel.device))) or _register(kernel)
                 _made[kernel] = Activation(kernel, reason)
                 if not reason:
@@ -73,12 +75,19 @@ def _objection(kernel: Kernel, choice: dict[str, str], rival: Kernel | None) -> 
         return f"TINIFY_KERNELS asks for {wanted}"
     if kernel.device != "cpu" and not _has(kernel.device):
         return f"this machine has no {kernel.device} device that torch can use"
-    missing = [name for name in kernel.requires if importlib.util.find_spec(name) is None]
+    missing = [name for name in kernel.requires if not _installed(name)]
     if missing:
         return f"{', '.join(missing)} is not installed"
     if rival:
         return f"that of {rival.provider} is used: TINIFY_KERNELS={kernel.op.removeprefix('tinify::')}={own} picks this"
     return ""
+
+
+def _installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):  # a package above it is missing, or is none
+        return False
 
 
 def _has(device: str) -> bool:
