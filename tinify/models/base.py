@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from tinify.coders import Coder
 from tinify.entropy_models import EntropyBottleneck, EntropyModel
+from tinify.errors import InputError
 from tinify.latent_codecs.stream import Shape
 from tinify.models.tree import tree_of
 from tinify.spec import Architecture, Spec
@@ -42,7 +43,14 @@ class CompressionModel(nn.Module):
         return ((name, part) for name, part in self.named_modules() if isinstance(part, EntropyModel))
 
     def use_coder(self, coder: Coder | None) -> None:
-        """Lets ``coder`` write the strings of every entropy model; None for the default, rANS."""
+        """Lets ``coder`` write the strings of every entropy model; None for the default, rANS.
+
+        Raises :class:`~tinify.errors.InputError` for what is no coder.
+        """
+        if coder is not None and not callable(getattr(coder, "decoder", None)):
+            raise InputError(
+                f"{coder!r} is no coder: give one like tinify.models.build_part('coder', 'ans'), or None for rANS"
+            )
         self.coder = coder
         for _, part in self.entropy_models():
             part.coder = coder

@@ -6,12 +6,23 @@ from typing import Any
 
 from torch import nn
 
+from tinify.entropy_models import EntropyModel
 from tinify.errors import PluginError
 from tinify.kernels import activate
+from tinify.latent_codecs import LatentCodec
 from tinify.models.base import CompressionModel
 from tinify.plugin import Sig
 from tinify.registry import Registry, get_registry
 from tinify.spec import Architecture, Spec, elaborate_part
+
+# What the targets of a kind have to make; of the other kinds the conformance kit says what they must offer.
+_MODULES: dict[str, type] = {
+    "layer": nn.Module,
+    "transform": nn.Module,
+    "entropy_model": EntropyModel,
+    "latent_codec": LatentCodec,
+    "model": CompressionModel,
+}
 
 
 def create_model(name: str, *, preset: str | None = None, **parameters: Any) -> CompressionModel:
@@ -30,9 +41,7 @@ def create_model(name: str, *, preset: str | None = None, **parameters: Any) -> 
 def build_model(architecture: Architecture) -> CompressionModel:
     """The untrained model of a checked architecture."""
     activate()
-    model = _build(architecture.model, get_registry())
-    if not isinstance(model, CompressionModel):
-        raise PluginError(f"{architecture.model['type']!r} built a {type(model).__name__}: expected a CompressionModel")
+    model: CompressionModel = _build(architecture.model, get_registry())
     model.architecture = architecture
     return model
 
@@ -62,6 +71,11 @@ def _build(node: Any, registry: Registry) -> Any:
     except Exception as error:
         error.add_note(f"while building {component} of {component.provider} with {parameters}")
         raise
+    expected = _MODULES.get(component.kind, object)
+    if not isinstance(made, expected):
+        raise PluginError(
+            f"{component} of {component.provider} made a {type(made).__name__}: expected a {expected.__name__}"
+        )
     if isinstance(made, nn.Module):
         made.spec_node = node
     return made

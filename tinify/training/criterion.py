@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from tinify.errors import PluginError
 from tinify.models import build_part
@@ -20,7 +21,7 @@ class Criterion:
     RateDistortionLoss()
     """
 
-    def __init__(self, config: TrainingConfig) -> None:
+    def __init__(self, config: TrainingConfig, device: torch.device | str = "cpu") -> None:
         node = read(f"loss: {config.loss}", "--loss").mapping["loss"]
         kind = node.mapping.get("type", node)
         part = get_registry().find(("loss",), str(kind.plain()))
@@ -30,6 +31,8 @@ class Criterion:
         places = {**dict.fromkeys(given, node.location), **node.keys, "type": kind.location}
         self.name = config.loss
         self.loss = build_part("loss", Node({**given, **written}, node.location, places))
+        if isinstance(self.loss, nn.Module):
+            self.loss.to(device).requires_grad_(False)  # some losses have weights, which are not those in training
 
     def __call__(self, output: dict[str, Any], target: Tensor) -> Tensor:
         """The scalar that training minimises."""

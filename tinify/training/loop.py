@@ -57,7 +57,7 @@ def train(
     """
     config, model = state.config, state.model
     device = next(model.parameters()).device
-    criterion = Criterion(config)
+    criterion = Criterion(config, device)
     following = crops.ahead(config.seed, range(state.step, config.steps))
     log = log or RunLog(out / LOG, state.step)
     model.train()
@@ -99,6 +99,9 @@ def _step(state: TrainingState, x: torch.Tensor, criterion: Criterion, begun: fl
         output = state.model(x)
     total = criterion(output, x)
     total.backward()  # type: ignore[no-untyped-call]
+    for parameter in state.trained.values():
+        # Not every loss reaches every parameter, but resuming asks for the moments of all.
+        parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
     norm = float(torch.nn.utils.clip_grad_norm_(state.trained.values(), config.clip))
     loss = total.item()
     if not math.isfinite(loss) or not math.isfinite(norm):

@@ -25,7 +25,7 @@ def validate(model: CompressionModel, pictures: Sequence[Pixels], config: Traini
     """
     assert model.architecture is not None
     device = next(model.parameters()).device
-    criterion = Criterion(config)
+    criterion = Criterion(config, device)
     rates, distances, losses = [], [], []
     for pixels in pictures:
         x = torch.tensor(pixels, device=device).permute(2, 0, 1)[None].float() / 255
