@@ -91,6 +91,9 @@ def test_a_release_without_the_component_is_named(saved: Path, tmp_path: Path, m
     monkeypatch.syspath_prepend(tmp_path / "other")
     said = refusal(saved, monkeypatch)
     assert said.startswith(f"{saved}:1:1: error[R001]: unknown transform 'outside/twice@1'")
+    made, installed = "plugin outside (tinify-outside 0.3.0)", "plugin outside (tinify-outside 0.4.0)"
+    assert f"this model was made with {made}; installed is {installed}" in said
+    assert said.endswith("hint: pip install tinify-outside==0.3.0")
 
 
 def filled() -> CompressionModel:

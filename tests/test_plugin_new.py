@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import subprocess
 import sys
@@ -14,17 +12,9 @@ import pytest
 
 import tinify
 import tinify.registry
-from tinify.cli import main
 from tinify.plugin import Sig, component
 from tinify.registry import Registry
-
-
-def run(*words: object) -> tuple[int, str, str]:
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
-        main([*map(str, words)])
-    assert isinstance(ended.value.code, int)
-    return ended.value.code, out.getvalue(), err.getvalue()
+from tinify.testing.commands import run
 
 
 def installed(folder: Path, site: Path) -> None:

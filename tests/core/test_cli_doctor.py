@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import sys
 from pathlib import Path
@@ -11,18 +9,9 @@ from pathlib import Path
 import pytest
 
 import tinify.registry
-from tinify.cli import main
 from tinify.plugin import Kernel, hookimpl
 from tinify.registry import Registry
-
-
-def run(*arguments: object) -> tuple[int, str, str]:
-    """Exit status, output and errors of a command."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
-        main([*map(str, arguments)])
-    assert isinstance(ended.value.code, int)
-    return ended.value.code, out.getvalue(), err.getvalue()
+from tinify.testing.commands import run
 
 
 def succeed(*arguments: object) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import os
 import subprocess
@@ -14,21 +12,12 @@ from typing import Any
 import pytest
 
 import tinify.registry
-from tinify.cli import main
 from tinify.plugin import Command, Sig, component, hookimpl
 from tinify.registry import Registry
 from tinify.spec import Spec
+from tinify.testing.commands import run
 
 BAD = "tinify: 1\nname: bad\nmodel: {type: autoencoder, g_a: [gnd], latent_codec: entropy_bottleneck, g_s: []}\n"
-
-
-def run(*arguments: object) -> tuple[int, str, str]:
-    """Exit status, output and errors of a command."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
-        main([*map(str, arguments)])
-    assert isinstance(ended.value.code, int)
-    return ended.value.code, out.getvalue(), err.getvalue()
 
 
 def succeed(*arguments: object) -> str:

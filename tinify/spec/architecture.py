@@ -10,7 +10,7 @@ from typing import Any
 
 from tinify.plugin import Plugin
 from tinify.registry import Registry, get_registry
-from tinify.spec.diagnostics import Diagnostics, Location
+from tinify.spec.diagnostics import DiagnosedSpecError, Diagnostics, Location
 from tinify.spec.elaborate import Elaborator
 from tinify.spec.emit import to_yaml
 from tinify.spec.parts import PartRow, rows
@@ -106,7 +106,12 @@ class Architecture:
         _check_plugins(needs, get_registry(), diagnostics, where)
         diagnostics.check()
         elaborator = Elaborator(get_registry(), {}, diagnostics)
-        model = elaborator.model(lift(_bare(data["model"]), where))
+        try:
+            model = elaborator.model(lift(_bare(data["model"]), where))
+        except DiagnosedSpecError:
+            _blame_releases(needs, get_registry(), diagnostics, where)
+            diagnostics.check()
+            raise
         difference = _difference(data["model"], model, "model")
         if difference:
             hint = "install the releases of tinify-codec and of the plugins that it was made with"
@@ -164,6 +169,15 @@ def _check_plugins(needs: Any, registry: Registry, diagnostics: Diagnostics, whe
         elif " is disabled: " in reason:
             hint = ""
         diagnostics.error("R003", where, f"this model needs {wanted}: {reason}", hint)
+
+
+def _blame_releases(needs: Any, registry: Registry, diagnostics: Diagnostics, where: Location) -> None:
+    """Reports the plugins that are there in another release than an architecture was made with."""
+    for wanted in (Plugin(**need) for need in needs):
+        for known in registry.plugins:
+            if known.namespace == wanted.namespace and known.version != wanted.version:
+                hint = f"pip install {wanted.distribution}=={wanted.version}"
+                diagnostics.error("R003", where, f"this model was made with {wanted}; installed is {known}", hint)
 
 
 def _bare(node: Any) -> Any:

@@ -42,7 +42,7 @@ CODES = {
     "N006": "`each` in a wrong form, or of a wrong length",
     "R001": "no component of that kind and name",
     "R002": "the installed components make another architecture of a checkpoint's",
-    "R003": "a plugin that a checkpoint needs is not there",
+    "R003": "a plugin that a checkpoint needs is not there, or there in another release",
     "P001": "a parameter or slot that is not there",
     "P002": "a parameter without a value",
     "P003": "a slot without a child",

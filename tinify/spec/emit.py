@@ -42,7 +42,7 @@ def to_yaml(plain: Mapping[str, Any]) -> str:
     return text
 
 
-class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
+class _Dumper(yaml.SafeDumper):
     """PyYAML's, with the reader's scalars and the house's layout."""
 
     yaml_implicit_resolvers: dict[str | None, Any] = {}  # noqa: RUF012 - PyYAML's own attribute

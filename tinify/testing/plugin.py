@@ -8,8 +8,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,18 +17,10 @@ from tinify import registry as _registry
 from tinify.plugin import Plugin
 from tinify.registry import Registry, get_registry
 from tinify.spec import Architecture, DiagnosedSpecError, Spec
+from tinify.testing.commands import Run, run
 
 if TYPE_CHECKING:
     import torch
-
-
-@dataclass(frozen=True)
-class Run:
-    """What became of a command."""
-
-    exit_code: int
-    stdout: str
-    stderr: str
 
 
 class PluginHost:
@@ -125,17 +115,8 @@ def spec_errors() -> Callable[[str], list[tuple[int, int, str]]]:
 
 
 @pytest.fixture
-def run_cli(capfd: pytest.CaptureFixture[str]) -> Callable[..., Run]:
+def run_cli() -> Callable[..., Run]:
     """``run_cli(*words)``: runs ``tinify`` with those words in this process."""
-    (command,) = metadata.entry_points(group="console_scripts", name="tinify")
-    main = command.load()
-
-    def run(*words: object) -> Run:
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main([str(word) for word in words])
-        return Run(int(ended.value.code or 0), *capfd.readouterr())
-
     return run
 
 
