@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NoReturn
+from functools import cache
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,9 @@ from tinify.coders.rans_kernels import (
 from tinify.coders.tables import CdfTables
 from tinify.errors import CorruptStreamError
 
+if TYPE_CHECKING:
+    from tinify.coders.rans_vectors import Packed
+
 TINY_LIMIT = 1 << 12
 """The most symbols that are coded without a header, by one lane."""
 WIDE_LIMIT = 1 << 17
@@ -36,10 +40,14 @@ class RansCoder:
     """Range asymmetric numeral systems (Duda, arXiv:1311.2540) with 48-bit states and 16-bit probabilities.
 
     Up to 4096 symbols cost at most 3 bytes more than their information (1.9 on average); longer strings about 15 bytes,
-    or 40 from 131072 symbols on.
+    or 40 from 131072 symbols on. With ``vectors`` eight lanes at once are coded by AVX-512, to the same bytes; None for
+    wherever the processor has it.
     """
 
     name = "rans"
+
+    def __init__(self, vectors: bool | None = None) -> None:
+        self._vectors = _has_vectors() if vectors is None else vectors
 
     def encode(self, tables: CdfTables, symbols: IntArray, indexes: IntArray) -> bytes:
         """The string of the symbols; of none, ``b""``."""
@@ -47,11 +55,14 @@ class RansCoder:
         if symbols.size <= TINY_LIMIT:
             out = np.empty((2 + ESCAPE_BYTES) * symbols.size + 8, np.uint8)
             return out[push_tiny(symbols, indexes, flat.rows, flat.cdf, out) :].tobytes()
-        return _encode_lanes(flat, symbols, indexes, 8 if symbols.size < WIDE_LIMIT else 32)
+        packed = _packed(tables) if self._vectors else None
+        return _encode_lanes(flat, packed, symbols, indexes, 8 if symbols.size < WIDE_LIMIT else 32)
 
     def decoder(self, tables: CdfTables, data: bytes, count: int) -> SymbolReader:
         """A reader of the ``count`` symbols in ``data``."""
-        return _TinyReader(_flat(tables), data) if count <= TINY_LIMIT else _LanesReader(_flat(tables), data, count)
+        if count <= TINY_LIMIT:
+            return _TinyReader(_flat(tables), data)
+        return _LanesReader(_flat(tables), _packed(tables) if self._vectors else None, data, count)
 
 
 @dataclass(frozen=True)
@@ -85,7 +96,20 @@ def _flatten(tables: CdfTables) -> _Flat:
     )
 
 
-def _encode_lanes(flat: _Flat, symbols: IntArray, indexes: IntArray, lanes: int) -> bytes:
+@cache
+def _has_vectors() -> bool:
+    from tinify.coders.vector_code import available
+
+    return available()
+
+
+def _packed(tables: CdfTables) -> Packed | None:
+    from tinify.coders.rans_vectors import pack
+
+    return tables.derive("rans vectors", pack)
+
+
+def _encode_lanes(flat: _Flat, packed: Packed | None, symbols: IntArray, indexes: IntArray, lanes: int) -> bytes:
     count = symbols.size
     words = np.empty(count + 3 * lanes + 1, np.uint16)
     escapes = np.empty(ESCAPE_BYTES * count, np.uint8)
@@ -97,8 +121,14 @@ def _encode_lanes(flat: _Flat, symbols: IntArray, indexes: IntArray, lanes: int)
     if left:
         states = np.concatenate((states, _join(np.ones(lanes - 1, np.int64), words[p : p + need].reshape(-1, 2))))
         p += need
-        arguments = (flat.rows, flat.cdf, states, _NEVER, lanes, words, p, escapes, e)
-        _, p, e = push_lanes(symbols[:left], indexes[:left], *arguments)
+        if packed:
+            from tinify.coders.rans_vectors import push_vectors
+
+            of = (packed.rows, packed.entries, states, words, p, flat.rows, escapes, e)
+            p, e = push_vectors(symbols[:left], indexes[:left], *of)
+        else:
+            arguments = (flat.rows, flat.cdf, states, _NEVER, lanes, words, p, escapes, e)
+            _, p, e = push_lanes(symbols[:left], indexes[:left], *arguments)
         header = bytes([(lanes.bit_length() - 1) << _LANES_SHIFT | _FORK]) + _leb128(count - left)
     header = bytes([header[0] | (_ESCAPES if e else 0)]) + header[1:]
     first = np.stack([states >> 32, states >> 16 & 65535, states & 65535], axis=1).reshape(-1)
@@ -131,8 +161,8 @@ class _TinyReader:
 class _LanesReader:
     """A string of interleaved lanes."""
 
-    def __init__(self, flat: _Flat, data: bytes, count: int) -> None:
-        self._flat = flat
+    def __init__(self, flat: _Flat, packed: Packed | None, data: bytes, count: int) -> None:
+        self._flat, self._packed = flat, packed
         self._raw = data
         flags = data[0] if data else _corrupt(data, "it is empty")
         if flags & ~_KNOWN:
@@ -169,6 +199,28 @@ class _LanesReader:
             done = stop
 
     def _pop(self, indexes: IntArray, out: IntArray) -> None:
+        lanes = self._states.size
+        first = -self._lane % lanes  # up to where a group of all lanes begins
+        if self._packed is None or lanes < 8 or indexes.size < first + lanes:
+            self._pop_lanes(indexes, out)
+            return
+        self._pop_lanes(indexes[:first], out[:first])
+        done = first + self._pop_vectors(self._packed, indexes[first:], out[first:])
+        self._pop_lanes(indexes[done:], out[done:])
+
+    def _pop_vectors(self, packed: Packed, indexes: IntArray, out: IntArray) -> int:
+        from tinify.coders.rans_vectors import pop_vectors
+
+        flat, scratch = self._flat, np.empty(16, np.int64)
+        done, self._word, self._escape = pop_vectors(
+            self._words, self._word, self._data, self._escape, self._header, self._states,
+            indexes, packed.table, packed.found, flat.rows, flat.cdf, flat.buckets, out, scratch,
+        )  # fmt: skip
+        if done < 0:
+            _corrupt(self._raw, "an escape is out of range")
+        return done
+
+    def _pop_lanes(self, indexes: IntArray, out: IntArray) -> None:
         flat = self._flat
         sound, self._word, self._escape, self._lane = pop_lanes(
             self._words, self._word, self._data, self._escape, self._header, self._states, self._lane,
