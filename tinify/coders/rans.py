@@ -122,10 +122,10 @@ def _encode_lanes(flat: _Flat, packed: Packed | None, symbols: IntArray, indexes
         states = np.concatenate((states, _join(np.ones(lanes - 1, np.int64), words[p : p + need].reshape(-1, 2))))
         p += need
         if packed:
-            from tinify.coders.rans_vectors import push_vectors
+            from tinify.coders.rans_vectors import PUSH
 
             of = (packed.rows, packed.entries, states, words, p, flat.rows, escapes, e)
-            p, e = push_vectors(symbols[:left], indexes[:left], *of)
+            p, e = PUSH[lanes](symbols[:left], indexes[:left], *of)
         else:
             arguments = (flat.rows, flat.cdf, states, _NEVER, lanes, words, p, escapes, e)
             _, p, e = push_lanes(symbols[:left], indexes[:left], *arguments)
@@ -201,7 +201,7 @@ class _LanesReader:
     def _pop(self, indexes: IntArray, out: IntArray) -> None:
         lanes = self._states.size
         first = -self._lane % lanes  # up to where a group of all lanes begins
-        if self._packed is None or lanes < 8 or indexes.size < first + lanes:
+        if self._packed is None or lanes not in (8, 32) or indexes.size < first + lanes:
             self._pop_lanes(indexes, out)
             return
         self._pop_lanes(indexes[:first], out[:first])
@@ -209,10 +209,10 @@ class _LanesReader:
         self._pop_lanes(indexes[done:], out[done:])
 
     def _pop_vectors(self, packed: Packed, indexes: IntArray, out: IntArray) -> int:
-        from tinify.coders.rans_vectors import pop_vectors
+        from tinify.coders.rans_vectors import POP
 
         flat, scratch = self._flat, np.empty(16, np.int64)
-        done, self._word, self._escape = pop_vectors(
+        done, self._word, self._escape = POP[self._states.size](
             self._words, self._word, self._data, self._escape, self._header, self._states,
             indexes, packed.table, packed.found, flat.rows, flat.cdf, flat.buckets, out, scratch,
         )  # fmt: skip

@@ -111,6 +111,14 @@ class _Code:
         function = self.function(f"llvm.ctpop.i{WIDTH}", byte, [byte])
         return self.b.zext(self.b.call(function, [self.b.bitcast(mask, byte)]), _i64)
 
+    def multiply_add(self, a: Any, b: Any, c: Any) -> Any:
+        """``a * b + c`` for factors below 2^32 whose product is below 2^52."""
+        if not llvm.get_host_cpu_features().get("avx512ifma", False):
+            return self.b.add(self.b.mul(self.low(a, 32), self.low(b, 32)), c)
+        # One instruction; LLVM would take a slower multiplication of 64 bits.
+        function = self.function("llvm.x86.avx512.vpmadd52l.uq.512", _v64, [_v64, _v64, _v64])
+        return self.b.call(function, [c, a, b])
+
     def unresolved(self, entries: Any) -> Any:
         """The lanes whose entry has no first width: their bin lies further down."""
         return self.b.icmp_unsigned("==", self.b.and_(entries, self.splat(0xFFFF0000)), self.splat(0))
@@ -157,8 +165,7 @@ def push(typing: Any, x: Any, symbols: Any, indexes: Any, rows: Any, entries: An
         b.call(store, [b.trunc(x, _v16), b.inttoptr(at, _i16.as_pointer()), full])
         x = b.select(full, c.high(x, 16), x)
         quotient = b.fptoui(b.fdiv(b.uitofp(x, _doubles), b.uitofp(width, _doubles)), _v64)
-        more = b.mul(c.low(quotient, 32), c.low(b.sub(c.splat(65536), width), 32))
-        x = b.add(b.add(x, start), more)
+        x = c.multiply_add(quotient, b.sub(c.splat(65536), width), b.add(x, start))
         return _returning(context, builder, signature, [x, count, c.bits(escaped)])
 
     result = types.Tuple((_vector, types.int64, types.int64))
@@ -209,7 +216,7 @@ def pop(typing: Any, x: Any, entries: Any, words: Any, out: Any) -> Any:
         value = b.select(after, b.add(value, c.splat(1)), value)
         c.store(b.trunc(value, _v32), out, 4)
         escaped = b.icmp_signed("==", value, c.splat(ESCAPED & (2**64 - 1)))
-        x = b.add(b.mul(c.low(width, 32), c.low(c.high(x, 16), 32)), into)
+        x = c.multiply_add(width, c.high(x, 16), into)
         low = b.icmp_unsigned("<", x, c.splat(1 << 32))
         spread = c.function(f"llvm.masked.expandload.v{WIDTH}i16", _v16, [_i16.as_pointer(), _v1, _v16])
         nothing = ir.Constant(_v16, [0] * WIDTH)
