@@ -75,7 +75,7 @@ class CdfTables:
         """
         rows = self._checked_indexes(indexes)
         decoder = self.decoder(data, rows.size, coder=coder)
-        symbols = decoder.pop(rows, out)
+        symbols = decoder._pop(rows, out)
         decoder.finish()
         return symbols
 
@@ -159,7 +159,7 @@ class CdfTables:
     def _checked_indexes(self, indexes: npt.ArrayLike) -> IntArray:
         # Kernels read tables without bounds checks: no index may pass unseen.
         rows = as_int32(indexes, "indexes")
-        if rows.size and not (rows.min() >= 0 and rows.max() < len(self)):
+        if rows.size and rows.view(np.uint32).max() >= len(self):  # one pass, for which negative ones are large
             raise InputError(f"indexes from {rows.min()} to {rows.max()}: these tables have rows 0 to {len(self) - 1}")
         return rows
 
@@ -181,7 +181,9 @@ class Decoder:
 
     def pop(self, indexes: npt.ArrayLike, out: IntArray | None = None) -> IntArray:
         """The next symbols, int32 of the shape of ``indexes``; written to ``out`` if given."""
-        rows = self._tables._checked_indexes(indexes)
+        return self._pop(self._tables._checked_indexes(indexes), out)
+
+    def _pop(self, rows: IntArray, out: IntArray | None) -> IntArray:
         if rows.size > self.remaining:
             raise InputError(f"{rows.size} symbols asked of a string that has {self.remaining} left")
         if out is None:
