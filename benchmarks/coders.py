@@ -46,8 +46,8 @@ def information(tables: CdfTables, symbols: Ints, rows: Ints) -> float:
     return float((16 - np.log2(widths)).sum())
 
 
-def ours(tables: CdfTables, symbols: Ints, rows: Ints, *, vectors: bool | None = None) -> Pair:
-    given, indexes, coder = torch.from_numpy(symbols), torch.from_numpy(rows), RansCoder(vectors)
+def ours(tables: CdfTables, symbols: Ints, rows: Ints, *, kernels: str | None = None) -> Pair:
+    given, indexes, coder = torch.from_numpy(symbols), torch.from_numpy(rows), RansCoder(kernels)
     return (
         lambda: tables.encode(given, indexes, coder=coder),
         lambda data: torch.from_numpy(tables.decode(data, indexes, coder=coder)),
@@ -112,7 +112,7 @@ def main(count: int, rounds: int, json_file: Path | None) -> None:
     symbols, rows = workload(model.tables, count)
     coders = {
         "tinify": ours(model.tables, symbols, rows),
-        "tinify, scalar kernels": ours(model.tables, symbols, rows, vectors=False),
+        "tinify, scalar kernels": ours(model.tables, symbols, rows, kernels="scalar"),
         "CompressAI": compressai(model.tables, symbols, rows),
         "constriction": constriction(model.tables, symbols, rows),
     }

@@ -58,7 +58,7 @@ def decoded(coder: RansCoder, tables: CdfTables, data: bytes, indexes: np.ndarra
 
 def main(streams: int, seed: int) -> None:
     random = np.random.default_rng(seed)
-    vectors, scalar = RansCoder(vectors=True), RansCoder(vectors=False)
+    vectors, scalar = RansCoder("vectors"), RansCoder("scalar")
     begun, done, named = time.perf_counter(), 0, 0
     while done < streams:
         tables = random_tables(random)

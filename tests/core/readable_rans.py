@@ -47,11 +47,51 @@ def pop(x: int, row: Row) -> tuple[int, int]:
 
 
 def encode(symbols: Sequence[int], rows: Sequence[Row]) -> bytes:
-    return encode_tiny(symbols, rows) if len(symbols) <= 4096 else encode_lanes(symbols, rows)
+    n = len(symbols)
+    if n <= 4096:
+        return encode_tiny(symbols, rows)
+    if n < 2 * 262144:
+        return encode_lanes(symbols, rows)
+    c = n // 262144
+    return encode_chunks(symbols, rows, (n + c - 1) // c)
 
 
 def decode(data: bytes, rows: Sequence[Row]) -> list[int]:
-    return decode_tiny(data, rows) if len(rows) <= 4096 else decode_lanes(data, rows)
+    if len(rows) <= 4096:
+        return decode_tiny(data, rows)
+    return decode_chunks(data, rows) if data[0] == 128 else decode_lanes(data, rows)
+
+
+def encode_chunks(
+    symbols: Sequence[int], rows: Sequence[Row], s: int, K: int | None = None, fork: bool = True
+) -> bytes:
+    parts = [slice(first, first + s) for first in range(0, len(symbols), s)]
+    strings = [encode_lanes(symbols[part], rows[part], K or 32, fork) for part in parts]
+    lengths = [byte for string in strings[:-1] for byte in leb128(len(string))]
+    return bytes([128, *leb128(s), *lengths]) + b"".join(strings)
+
+
+def decode_chunks(data: bytes, rows: Sequence[Row]) -> list[int]:
+    n, rest = len(rows), data[1:]
+
+    def number() -> int:
+        nonlocal rest
+        end = first_below_128(rest) + 1
+        value = sum((byte % 128) << 7 * k for k, byte in enumerate(rest[:end]))
+        rest = rest[end:]
+        return value
+
+    s = number()
+    count = (n + s - 1) // s
+    assert count >= 2
+    lengths = [number() for _ in range(count - 1)]
+    symbols = []
+    for k in range(count):
+        length = lengths[k] if k < count - 1 else len(rest)
+        assert length <= len(rest)
+        symbols += decode_lanes(rest[:length], rows[k * s : (k + 1) * s])
+        rest = rest[length:]
+    return symbols
 
 
 def encode_tiny(symbols: Sequence[int], rows: Sequence[Row]) -> bytes:

@@ -1,7 +1,17 @@
 """Entropy coding: frozen tables of probabilities, arrays in, bytes out."""
 
-from tinify.coders.coder import Coder, SymbolReader
+from tinify.coders.coder import BatchCoder, Coder, SymbolReader
+from tinify.coders.incremental import Decoder, Encoder
 from tinify.coders.quantize import PRECISION, pmf_to_quantized_cdf
-from tinify.coders.tables import CdfTables, Decoder
+from tinify.coders.tables import CdfTables
 
-__all__ = ["PRECISION", "CdfTables", "Coder", "Decoder", "SymbolReader", "pmf_to_quantized_cdf"]
+__all__ = [
+    "PRECISION",
+    "BatchCoder",
+    "CdfTables",
+    "Coder",
+    "Decoder",
+    "Encoder",
+    "SymbolReader",
+    "pmf_to_quantized_cdf",
+]

@@ -2,278 +2,215 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, NoReturn
+from itertools import accumulate, pairwise
+from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
-from tinify.coders.coder import IntArray, SymbolReader
-from tinify.coders.rans_kernels import (
-    BUCKETS,
-    ESCAPE_BYTES,
-    LANES_LOW,
-    pop_lanes,
-    pop_tiny,
-    push_lanes,
-    push_tiny,
-)
+from tinify.coders.coder import BatchCoder, IntArray, SymbolReader
+from tinify.coders.rans_engine import Engine, Reading, Series, refuse
+from tinify.coders.rans_format import ESCAPE_BYTES, FINE
+from tinify.coders.rans_strings import LaneString, compose_chunks, corrupt, read_chunks
+from tinify.coders.rans_tables import flat
+from tinify.coders.rows import Integers, Rows, read_rows
 from tinify.coders.tables import CdfTables
-from tinify.errors import CorruptStreamError
+from tinify.coders.threads import at_once
 
-if TYPE_CHECKING:
-    from tinify.coders.rans_vectors import Packed
-
+T = TypeVar("T")
 TINY_LIMIT = 1 << 12
 """The most symbols that are coded without a header, by one lane."""
 WIDE_LIMIT = 1 << 17
 """From so many symbols on there are 32 lanes instead of 8."""
-
-_LANES_SHIFT, _LANES_MASK = 2, 7
-_FORK, _ESCAPES = 1 << 5, 1 << 6
-_KNOWN = (_LANES_MASK << _LANES_SHIFT) | _FORK | _ESCAPES
-_NEVER = 1 << 62
+CHUNK = 1 << 18
+"""The fewest symbols of a chunk: from twice as many on there are several."""
 
 
-class RansCoder:
+@dataclass(frozen=True)
+class Profile:
+    """How strings of more than 4096 symbols are laid out: ``chunk`` symbols in a chunk, 0 for no chunks."""
+
+    lanes: int
+    chunk: int
+    forks: bool = True
+
+
+GPU = Profile(lanes=32, chunk=1 << 14, forks=False)
+"""Short chunks whose lanes all begin at once, for a coder of thousands of threads; 1 to 6 % more bytes."""
+
+
+def choose(count: int) -> Profile:
+    """The layout of a string of ``count`` symbols, more than :data:`TINY_LIMIT`, where nothing else was asked for."""
+    if count < WIDE_LIMIT:
+        return Profile(lanes=8, chunk=0)
+    chunks = count // CHUNK
+    return Profile(lanes=32, chunk=-(-count // chunks) if chunks > 1 else 0)
+
+
+class RansCoder(BatchCoder):
     """Range asymmetric numeral systems (Duda, arXiv:1311.2540) with 48-bit states and 16-bit probabilities.
 
     Up to 4096 symbols cost at most 3 bytes more than their information (1.9 on average); longer strings about 15 bytes,
-    or 40 from 131072 symbols on. With ``vectors`` eight lanes at once are coded by AVX-512, to the same bytes; None for
-    wherever the processor has it.
+    or 40 for every 262144 symbols from 131072 symbols on. ``profile`` lays longer strings out in another way, which
+    every reader understands: see :data:`GPU`.
+
+    ``kernels`` says what does the work, to the same bytes: "vectors" where the processor has AVX-512 (or AVX2, for
+    decoding), "scalar" with numba on any processor, "numpy" without numba; None for the fastest that there is. Raises
+    :class:`~tinify.errors.InputError` for any other name.
     """
 
     name = "rans"
 
-    def __init__(self, vectors: bool | None = None) -> None:
-        self._vectors = _has_vectors() if vectors is None else vectors
+    def __init__(self, kernels: str | None = None, profile: Profile | None = None) -> None:
+        self._engine = Engine(kernels)
+        self._profile = profile
 
     def encode(self, tables: CdfTables, symbols: IntArray, indexes: IntArray) -> bytes:
         """The string of the symbols; of none, ``b""``."""
-        flat = _flat(tables)
-        if symbols.size <= TINY_LIMIT:
-            out = np.empty((2 + ESCAPE_BYTES) * symbols.size + 8, np.uint8)
-            return out[push_tiny(symbols, indexes, flat.rows, flat.cdf, out) :].tobytes()
-        packed = _packed(tables) if self._vectors else None
-        return _encode_lanes(flat, packed, symbols, indexes, 8 if symbols.size < WIDE_LIMIT else 32)
+        return self.encode_batch(tables, symbols, read_rows(indexes), symbols.size, 1)[0] if symbols.size else b""
 
     def decoder(self, tables: CdfTables, data: bytes, count: int) -> SymbolReader:
         """A reader of the ``count`` symbols in ``data``."""
         if count <= TINY_LIMIT:
-            return _TinyReader(_flat(tables), data)
-        return _LanesReader(_flat(tables), _packed(tables) if self._vectors else None, data, count)
+            return _TinyReader(self._engine, tables, data)
+        return _LanesReader(self._engine, tables, read_chunks(data, 0, len(data), count))
 
+    def encode_batch(self, tables: CdfTables, symbols: Integers, rows: Rows, count: int, threads: int) -> list[bytes]:
+        """The strings of every ``count`` symbols; ``symbols`` has one axis and is int16 or int32."""
+        if count <= TINY_LIMIT:
+            return self._encode_tinies(tables, symbols, rows, count)
+        profile = self._profile or choose(count)
+        chunk = profile.chunk or count
+        items = symbols.size // count
+        if chunk >= count:
+            return self._encode_series(tables, symbols, rows, Series(0, count, [count] * items), profile, threads)
+        counts = [min(chunk, count - first) for first in range(0, count, chunk)]
+        return [
+            compose_chunks(
+                chunk, self._encode_series(tables, symbols, rows, Series(first, chunk, counts), profile, threads)
+            )
+            for first in range(0, symbols.size, count)
+        ]
 
-@dataclass(frozen=True)
-class _Flat:
-    """Tables as the kernels want them."""
+    def decode_batch(
+        self, tables: CdfTables, strings: Sequence[bytes], rows: Rows, count: int, out: Integers, threads: int
+    ) -> None:
+        """Decodes strings of ``count`` symbols each into ``out``, which has one axis and is int16 or int32."""
+        data = strings[0] if len(strings) == 1 else b"".join(strings)
+        ends = [*accumulate(len(string) for string in strings)]
+        if count <= TINY_LIMIT:
+            self._decode_tinies(tables, data, ends, rows, count, out)
+            return
+        items = [read_chunks(data, begin, end, count) for begin, end in pairwise([0, *ends])]
+        if all(len(item) == 1 for item in items):
+            items = [[string for [string] in items]]
+            self._decode_series(tables, items[0], rows, Series(0, count, [count] * len(strings)), out, threads)
+            return
+        for first, item in zip(range(0, out.size, count), items, strict=True):
+            series = Series(first, item[0].count, [string.count for string in item])
+            self._decode_series(tables, item, rows, series, out, threads)
 
-    rows: IntArray
-    """Of each row: where it begins in ``cdf``, its offset, its escape bin."""
-    cdf: IntArray
-    """All rows, one after another."""
-    buckets: IntArray
-    """Of each row, the position in ``cdf`` of the bin that holds slot 0, 256, 512, ... 65536 (there, the last bin)."""
+    def _encode_series(
+        self, tables: CdfTables, symbols: Integers, rows: Rows, series: Series, profile: Profile, threads: int
+    ) -> list[bytes]:
+        together = self._engine.together(tables, profile.lanes, "push") or 1
+        shares = series.shares(threads, together)
+        coded = at_once(
+            lambda share: self._engine.push(tables, symbols, rows, share, profile.lanes, profile.forks), shares
+        )
+        return [string for strings in coded for string in strings]
 
+    def _decode_series(
+        self,
+        tables: CdfTables,
+        strings: Sequence[LaneString],
+        rows: Rows,
+        series: Series,
+        out: Integers,
+        threads: int,
+    ) -> None:
+        lanes = {string.lanes for string in strings}
+        if len(lanes) > 1:  # as a writer may mix them
+            for at, string in enumerate(strings):
+                self._decode_series(tables, [string], rows, series[at : at + 1], out, 1)
+            return
+        together = self._engine.together(tables, lanes.pop(), "pop") or 1
+        shares, own = series.shares(threads, together), list(strings)
 
-def _flat(tables: CdfTables) -> _Flat:
-    return tables.derive("rans", _flatten)
+        def pop(share: Series) -> None:
+            at = (share.first - series.first) // series.stride
+            reading = Reading(self._engine, tables, own[at : at + len(share)])
+            reading.pop(rows, share, out)
+            reading.finish()
 
+        at_once(pop, shares)
 
-def _flatten(tables: CdfTables) -> _Flat:
-    cdfs = [row[:size] for row, size in zip(tables.cdfs, tables.sizes, strict=True)]
-    bases = np.cumsum(tables.sizes) - tables.sizes
-    edges = np.arange(BUCKETS) * (65536 // BUCKETS)
-    buckets = [
-        np.append(np.searchsorted(cdf, edges, side="right") - 1, cdf.size - 2) + base
-        for cdf, base in zip(cdfs, bases, strict=True)
-    ]
-    return _Flat(
-        rows=np.stack([bases, tables.offsets, tables.sizes - 2], axis=1).astype(np.int32),
-        cdf=np.concatenate(cdfs),
-        buckets=np.concatenate(buckets).astype(np.int32),
-    )
+    def _encode_tinies(self, tables: CdfTables, symbols: Integers, rows: Rows, count: int) -> list[bytes]:
+        form, items = flat(tables), symbols.size // count
+        out, ends = np.empty((2 + ESCAPE_BYTES) * symbols.size + 8 * items, np.uint8), np.empty(items, np.int64)
+        begin = self._engine.tiny.push_tinies(symbols, rows.argument, count, form.rows, form.cdf, out, ends)
+        if begin < 0:
+            rows.check(len(tables))
+        data, edges = out[begin:].tobytes(), [0, *(ends - begin).tolist()]
+        return [data[a:b] for a, b in itertools.pairwise(edges)]
 
-
-@cache
-def _has_vectors() -> bool:
-    from tinify.coders.vector_code import available
-
-    return available()
-
-
-def _packed(tables: CdfTables) -> Packed | None:
-    from tinify.coders.rans_vectors import pack
-
-    return tables.derive("rans vectors", pack)
-
-
-def _encode_lanes(flat: _Flat, packed: Packed | None, symbols: IntArray, indexes: IntArray, lanes: int) -> bytes:
-    count = symbols.size
-    words = np.empty(count + 3 * lanes + 1, np.uint16)
-    escapes = np.empty(ESCAPE_BYTES * count, np.uint8)
-    states = np.full(1, LANES_LOW, np.int64)
-    # One lane codes the tail, until its words can fill the states that the other lanes begin with.
-    need = 2 * (lanes - 1)
-    left, p, e = push_lanes(symbols, indexes, flat.rows, flat.cdf, states, need, lanes, words, words.size, escapes, 0)
-    header = bytes([0])
-    if left:
-        states = np.concatenate((states, _join(np.ones(lanes - 1, np.int64), words[p : p + need].reshape(-1, 2))))
-        p += need
-        if packed:
-            from tinify.coders.rans_vectors import PUSH
-
-            of = (packed.rows, packed.entries, states, words, p, flat.rows, escapes, e)
-            p, e = PUSH[lanes](symbols[:left], indexes[:left], *of)
-        else:
-            arguments = (flat.rows, flat.cdf, states, _NEVER, lanes, words, p, escapes, e)
-            _, p, e = push_lanes(symbols[:left], indexes[:left], *arguments)
-        header = bytes([(lanes.bit_length() - 1) << _LANES_SHIFT | _FORK]) + _leb128(count - left)
-    header = bytes([header[0] | (_ESCAPES if e else 0)]) + header[1:]
-    first = np.stack([states >> 32, states >> 16 & 65535, states & 65535], axis=1).reshape(-1)
-    return b"".join(
-        (header, first.astype("<u2").tobytes(), words[p:].astype("<u2", copy=False).tobytes(), escapes[:e].tobytes())
-    )
+    def _decode_tinies(
+        self, tables: CdfTables, data: bytes, ends: Sequence[int], rows: Rows, count: int, out: Integers
+    ) -> None:
+        form = flat(tables)
+        status, item = self._engine.tiny.pop_tinies(
+            np.frombuffer(data, np.uint8), np.array(ends), rows.argument, count, form.rows, form.cdf, form.buckets, out
+        )
+        if status != FINE:
+            refuse(status, ends[item] - (ends[item - 1] if item else 0), rows, tables)
 
 
 class _TinyReader:
     """A string of one lane without a header."""
 
-    def __init__(self, flat: _Flat, data: bytes) -> None:
+    def __init__(self, engine: Engine, tables: CdfTables, data: bytes) -> None:
         if data[:1] == b"\0":
-            _corrupt(data, "it begins with a zero byte")
-        self._flat = flat
-        self._data = data
+            corrupt(len(data), "it begins with a zero byte")
+        self._engine, self._tables, self._data = engine, tables, data
         self._state = np.zeros(2, np.int64)
 
     def pop(self, indexes: IntArray, out: IntArray) -> None:
-        flat = self._flat
-        data = np.frombuffer(self._data, np.uint8)
-        if pop_tiny(data, self._state, indexes, flat.rows, flat.cdf, flat.buckets, out) < indexes.size:
-            _corrupt(self._data, "an escape is out of range")
+        form = flat(self._tables)
+        status = self._engine.tiny.pop_tiny(
+            np.frombuffer(self._data, np.uint8), self._state, indexes, form.rows, form.cdf, form.buckets, out
+        )
+        if status != FINE:
+            refuse(status, len(self._data), read_rows(indexes), self._tables)
 
     def finish(self) -> None:
         if self._state.tolist() != [0, len(self._data)]:
-            _corrupt(self._data, "it does not end with its last symbol")
+            corrupt(len(self._data), "it does not end with its last symbol")
 
 
 class _LanesReader:
-    """A string of interleaved lanes."""
+    """A string of interleaved lanes, a chunk at a time."""
 
-    def __init__(self, flat: _Flat, packed: Packed | None, data: bytes, count: int) -> None:
-        self._flat, self._packed = flat, packed
-        self._raw = data
-        flags = data[0] if data else _corrupt(data, "it is empty")
-        if flags & ~_KNOWN:
-            _corrupt(data, f"its flags {flags:#04x} are of no format that this version knows")
-        lanes = 1 << (flags >> _LANES_SHIFT & _LANES_MASK)
-        self._escaped = bool(flags & _ESCAPES)
-        forks = bool(flags & _FORK)
-        tail, header = _read_leb128(data, 1) if forks else (0, 1)
-        together = count - tail
-        if len(data) < header + 6 * lanes or together < 0 or (forks and (not tail or together % lanes)):
-            _corrupt(data, "its header does not fit its length")
-        self._header = header
-        self._forks_after = together if forks else None
-        self._data = np.frombuffer(data, np.uint8)
-        # A copy, because a fork puts words back; and one word more, which a kernel may read and not use.
-        self._words = np.zeros((len(data) - header) // 2 + 1, np.uint16)
-        self._words[:-1] = np.frombuffer(data, "<u2", self._words.size - 1, header)
-        self._word = 3 * lanes
-        self._states = _join(np.zeros(lanes, np.int64), self._words[: 3 * lanes].reshape(-1, 3))
-        self._escape = len(data)
-        self._lane = 0
-        if (self._states < LANES_LOW).any():
-            _corrupt(data, "a lane begins out of range")
+    def __init__(self, engine: Engine, tables: CdfTables, strings: Sequence[LaneString]) -> None:
+        self._engine, self._tables = engine, tables
+        self._waiting = list(reversed(strings))
+        self._next_chunk()
+
+    def _next_chunk(self) -> None:
+        string = self._waiting.pop()
+        self._reading, self._left = Reading(self._engine, self._tables, [string]), string.count
 
     def pop(self, indexes: IntArray, out: IntArray) -> None:
-        done = 0
+        rows, done = read_rows(indexes), 0
         while done < indexes.size:
-            if self._forks_after == 0:
-                self._join_lanes()
-            stop = indexes.size if self._forks_after is None else min(indexes.size, done + self._forks_after)
-            self._pop(indexes[done:stop], out[done:stop])
-            if self._forks_after is not None:
-                self._forks_after -= stop - done
-            done = stop
-
-    def _pop(self, indexes: IntArray, out: IntArray) -> None:
-        lanes = self._states.size
-        first = -self._lane % lanes  # up to where a group of all lanes begins
-        if self._packed is None or lanes not in (8, 32) or indexes.size < first + lanes:
-            self._pop_lanes(indexes, out)
-            return
-        self._pop_lanes(indexes[:first], out[:first])
-        done = first + self._pop_vectors(self._packed, indexes[first:], out[first:])
-        self._pop_lanes(indexes[done:], out[done:])
-
-    def _pop_vectors(self, packed: Packed, indexes: IntArray, out: IntArray) -> int:
-        from tinify.coders.rans_vectors import POP
-
-        flat, scratch = self._flat, np.empty(16, np.int64)
-        done, self._word, self._escape = POP[self._states.size](
-            self._words, self._word, self._data, self._escape, self._header, self._states,
-            indexes, packed.table, packed.found, flat.rows, flat.cdf, flat.buckets, out, scratch,
-        )  # fmt: skip
-        if done < 0:
-            _corrupt(self._raw, "an escape is out of range")
-        return done
-
-    def _pop_lanes(self, indexes: IntArray, out: IntArray) -> None:
-        flat = self._flat
-        sound, self._word, self._escape, self._lane = pop_lanes(
-            self._words, self._word, self._data, self._escape, self._header, self._states, self._lane,
-            indexes, flat.rows, flat.cdf, flat.buckets, out,
-        )  # fmt: skip
-        if sound < indexes.size:
-            _corrupt(self._raw, "it ends too early, or an escape is out of range")
-
-    def _join_lanes(self) -> None:
-        """Gives back the words that the lanes began with; lane 0 goes on alone."""
-        rest = self._states[1:]
-        if (rest >> 32 != 1).any():
-            _corrupt(self._raw, "its lanes do not meet")
-        self._word -= 2 * rest.size
-        self._words[self._word : self._word + 2 * rest.size] = np.stack(
-            [rest >> 16 & 65535, rest & 65535], axis=1
-        ).reshape(-1)
-        self._states = self._states[:1].copy()
-        self._lane = 0
-        self._forks_after = None
+            if not self._left:
+                self._reading.finish()
+                self._next_chunk()
+            step = min(self._left, indexes.size - done)
+            self._reading.pop(rows, Series(done, 0, [step]), out)
+            self._left -= step
+            done += step
 
     def finish(self) -> None:
-        used = self._header + 2 * self._word == self._escape
-        if not used or (self._states != LANES_LOW).any() or self._escaped != (self._escape < len(self._raw)):
-            _corrupt(self._raw, "it does not end with its last symbol")
-
-
-def _join(high: npt.NDArray[np.int64], words: npt.NDArray[np.uint16]) -> npt.NDArray[np.int64]:
-    for column in words.T:
-        high = high << 16 | column
-    return high
-
-
-def _leb128(value: int) -> bytes:
-    out = bytearray()
-    while value >= 128:
-        out.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*out, value])
-
-
-def _read_leb128(data: bytes, at: int) -> tuple[int, int]:
-    value = 0
-    for shift, byte in zip(range(0, 63, 7), data[at : at + 9], strict=False):
-        value |= (byte & 127) << shift
-        at += 1
-        if byte < 128:
-            return value, at
-    return _corrupt(data, "a number in its header has no end")
-
-
-def _corrupt(data: bytes, reason: str) -> NoReturn:
-    raise CorruptStreamError(
-        f"an entropy-coded string of {len(data)} bytes is damaged, or was coded with other tables or for another size: "
-        f"{reason}"
-    )
+        self._reading.finish()

@@ -1,351 +1,306 @@
-"""The inner loops of rANS over eight lanes at once, to the bytes of :mod:`tinify.coders.rans_kernels`.
+"""rANS with interleaved lanes in vector registers, to the bytes of :mod:`tinify.coders.rans_lanes`.
 
-For processors with AVX-512 (with VBMI2, for words that are packed and spread by a mask); elsewhere, and for tables that
-do not fit the packed form, the scalar kernels do the work.
+One string alone, or several together: a processor codes 64 lanes in little more time than 32, so that two strings of 32
+lanes, or four of 8, take hardly longer than one. What is left over of a string, its tail and what its neighbours do not
+have, falls to the scalar kernels.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numba as nb
 import numpy as np
-import numpy.typing as npt
 
-from tinify.coders import rans_kernels as scalar
-from tinify.coders.rans_kernels import BUCKETS, ESCAPE_BYTES, Bytes, Int32s, Int64s, Words, kernel, types, wide
-from tinify.coders.tables import CdfTables
-from tinify.coders.vector_code import ESCAPED, WIDTH, load, look, pop, push, refine, store
+from tinify.coders.rans_format import (
+    END,
+    ESCAPE,
+    ESCAPED,
+    FINE,
+    FLOOR,
+    JOIN,
+    LANE,
+    LANES,
+    OTHER_ROWS,
+    UNSOUND,
+    WORD,
+)
+from tinify.coders.rans_kernels import (
+    INPUT,
+    ROWS,
+    Bytes,
+    Int32s,
+    Int64s,
+    Words,
+    array,
+    check_symbol,
+    find_bin,
+    fold,
+    kernel,
+    read_escape,
+    row_of,
+    types,
+    unfold,
+    wide,
+    write_escape,
+)
+from tinify.coders.rans_lanes import begin_string, pop_string, push_lanes
+from tinify.coders.vector_code import WIDTH
+from tinify.coders.vector_steps import load, look, places, pop, push, rows_at, store
 
-SUB = 16
-"""Parts of a bucket that more than two bins share."""
-
-# Kernels call these by plain names: numba looks through no module.
-_bin, _fold, _unfold, _top_shift = scalar._bin, scalar._fold, scalar._unfold, scalar._top_shift
-_array, _INPUT, _ROWS = scalar._array, scalar._INPUT, scalar._ROWS
-
-
-@dataclass(frozen=True)
-class Packed:
-    """Tables as the vector kernels want them: one gather finds what a step needs."""
-
-    rows: npt.NDArray[np.uint64]
-    """Of each row: where it begins in ``entries``, minus its offset << 32, its escape bin << 48."""
-    entries: npt.NDArray[np.uint32]
-    """Of each bin: start, width << 16."""
-    table: npt.NDArray[np.uint64]
-    """Of each bucket of 256 slots: start, two widths and the first symbol; or, of three bins and more, where its 16
-    parts stand, further on in the same form; or zeros, where only a search finds the bin."""
-    found: npt.NDArray[np.uint64]
-    """Of each bin: start, width and symbol, for those that were searched."""
-
-
-def pack(tables: CdfTables) -> Packed | None:
-    """The packed form of tables, None for those that do not fit it."""
-    low, high = tables.offsets.min(), (tables.offsets + tables.sizes).max()
-    if low < -(2**15) + 1 or tables.offsets.max() > 0 or high >= 2**15 or tables.sizes.min() < 3:
-        return None  # a row of one bin has a width that needs 17 bits
-    cdfs = [row[:size].astype(np.int64) for row, size in zip(tables.cdfs, tables.sizes, strict=True)]
-    bases = np.cumsum(tables.sizes) - tables.sizes
-    rows = bases.astype(np.uint64) | (-tables.offsets).astype(np.uint64) << np.uint64(32)
-    rows |= (tables.sizes - 2).astype(np.uint64) << np.uint64(48)
-    widths = [np.append(np.diff(cdf), 0) for cdf in cdfs]
-    starts = np.concatenate(cdfs) & 65535
-    values = np.concatenate(
-        [
-            np.append(np.arange(cdf.size - 2) + offset, [ESCAPED, 0])
-            for cdf, offset in zip(cdfs, tables.offsets, strict=True)
-        ]
-    )
-    flat = np.concatenate(widths)
-    entries = (starts | flat << 16).astype(np.uint32)
-    found = _entry(starts, flat, np.zeros_like(flat), values)
-    place = len(cdfs) * BUCKETS
-    first, parts = [], []
-    for cdf, base in zip(cdfs, bases, strict=True):
-        bucket, shared = _divide(cdf, int(base), np.arange(BUCKETS) * 256, 256, flat, values)
-        which = np.flatnonzero(shared)
-        lows = (which[:, None] * 256 + np.arange(SUB) * (256 // SUB)).reshape(-1)
-        part, searched = _divide(cdf, int(base), lows, 256 // SUB, flat, values)
-        part[searched] = 0
-        bucket[which] = (place + np.arange(which.size) * SUB).astype(np.uint64) << np.uint64(32)
-        place += part.size
-        first.append(bucket)
-        parts.append(part)
-    return Packed(rows, entries, np.concatenate([*first, *parts]), found)
-
-
-def _divide(
-    cdf: npt.NDArray[np.int64], base: int, lows: npt.NDArray[np.int64], size: int, widths: Any, values: Any
-) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.bool_]]:
-    """The entry of every part of the slots, and which of them more than two bins share, or a bin and the escape."""
-    a = np.searchsorted(cdf, lows, side="right") - 1
-    z = np.searchsorted(cdf, lows + size - 1, side="right") - 1
-    entries = _entry(cdf[a] & 65535, widths[base + a], np.where(z > a, widths[base + a + 1], 0), values[base + a])
-    escape = cdf.size - 2
-    return entries, (z - a > 1) | ((z == escape) & (a < escape))
-
-
-def _entry(start: Any, first: Any, second: Any, value: Any) -> npt.NDArray[np.uint64]:
-    made = np.zeros(np.shape(start), np.uint64)
-    for place, part in enumerate((start, first, second, value)):
-        made |= (np.asarray(part).astype(np.int64) & 65535).astype(np.uint64) << np.uint64(16 * place)
-    return made
+TOGETHER = {8: 4, 32: 2}
+"""How many strings are coded together, by their number of lanes; more take longer to compile than they save."""
+_ENTRIES = array(nb.uint64, readonly=True)
 
 
 @kernel()
 def _write_escapes(
-    escaped: int, first: int, symbols: Int32s, indexes: Int32s, rows: Int32s, escapes: Bytes, e: int
+    escaped: int, symbols: Any, indexes: Any, first: int, lanes: int, rows: Int32s, escapes: Bytes, e: int
 ) -> int:
-    """Writes the escapes of one vector, the last lane first; returns where the next one goes."""
-    for lane in range(WIDTH - 1, -1, -1):
+    """Writes the escapes of a string's lanes, the last lane first; returns where the next one goes."""
+    for lane in range(lanes - 1, -1, -1):
         if escaped >> lane & 1:
-            row = indexes[first + lane]
-            folded = _fold(wide(symbols[first + lane]) - wide(rows[row, 1]), wide(rows[row, 2]))
-            top = _top_shift(folded)
-            for shift in range(top, -1, -7):
-                escapes[e] = ((folded >> shift) & 127) | (128 if shift < top else 0)
-                e += 1
+            row = row_of(indexes, first + lane)
+            folded = fold(wide(symbols[first + lane]) - wide(rows[row, 1]), wide(rows[row, 2]))
+            e = write_escape(folded, escapes, e)
     return e
 
 
 @kernel()
-def _read_escapes(
-    escaped: int, first: int, data: Bytes, e: int, floor: int, rows: Int32s, indexes: Int32s, out: Int32s
-) -> int:
-    """Reads the escapes of one vector into ``out``; returns where the next one ends, -1 for one that is unsound."""
-    for lane in range(WIDTH):
-        if escaped >> lane & 1:
-            row = indexes[first + lane]
-            folded = 0
-            shift = 0
-            byte = 128
-            while byte >= 128:
-                if shift == 7 * ESCAPE_BYTES or e <= floor:
-                    return -1
-                e -= 1
-                byte = wide(data[e])
-                folded |= (byte & 127) << shift
-                shift += 7
-            value = _unfold(folded, wide(rows[row, 2])) + rows[row, 1]
-            if not -2147483648 <= value <= 2147483647:
-                return -1
-            out[first + lane] = value
-    return e
+def _append(source: Any, begin: int, end: int, target: Any, at: int) -> int:
+    """Copies a part of an array to another one; returns where the next part goes."""
+    target[at : at + end - begin] = source[begin:end]
+    return at + end - begin
 
 
 @kernel()
 def _search(
-    x: Any,
-    entries: Any,
-    shared: int,
+    states: Int64s,
+    entries: Int64s,
+    indexes: Any,
     first: int,
-    scratch: Int64s,
+    stride: int,
+    lanes: int,
     found: Any,
-    indexes: Int32s,
-    cdf: Int32s,
-    buckets: Any,
-) -> Any:
-    """The entries of one vector, those of the lanes in ``shared`` found by a search."""
-    at = wide(scratch.ctypes.data)
-    store(x, at)
-    store(entries, at + 8 * WIDTH)
-    for lane in range(WIDTH):
-        if shared >> lane & 1:
-            place = _bin(scratch[lane] & 65535, indexes[first + lane], cdf, buckets)
-            scratch[WIDTH + lane] = wide(found[place])
-    return load(at + 8 * WIDTH)
-
-
-_PACKED = _array(nb.uint64, readonly=True)
-_PUSH = types.UniTuple(nb.int64, 2)(
-    _INPUT, _INPUT, _PACKED, _array(nb.uint32, readonly=True), _array(nb.int64),
-    _array(nb.uint16), nb.int64, _ROWS, _array(nb.uint8), nb.int64,
-)  # fmt: skip
-_POP = types.UniTuple(nb.int64, 3)(
-    _array(nb.uint16), nb.int64, _array(nb.uint8, readonly=True), nb.int64, nb.int64, _array(nb.int64),
-    _INPUT, _PACKED, _PACKED, _ROWS, _INPUT, _INPUT, _array(nb.int32), _array(nb.int64),
-)  # fmt: skip
-
-
-@kernel(_PUSH)
-def push_8(
-    symbols: Int32s,
-    indexes: Int32s,
-    rows: Any,
-    entries: Any,
-    states: Int64s,
-    words: Words,
-    p: int,
-    scalar_rows: Int32s,
-    escapes: Bytes,
-    e: int,
-) -> tuple[int, int]:
-    """Codes symbols, a multiple of 8, from the last to the first; returns ``p`` and ``e``.
-
-    As :func:`~tinify.coders.rans_kernels.push_lanes` without a limit, for 8 lanes.
-    """
-    at_states, at_words = wide(states.ctypes.data), wide(words.ctypes.data)
-    at_symbols, at_indexes = wide(symbols.ctypes.data), wide(indexes.ctypes.data)
-    at_rows, at_entries = wide(rows.ctypes.data), wide(entries.ctypes.data)
-    end = at_words + 2 * p
-    x = load(at_states)
-    for first in range(symbols.size - 8, -1, -8):
-        x, count, escaped = push(x, at_symbols + 4 * first, at_indexes + 4 * first, at_rows, at_entries, end)
-        end -= 2 * count
-        if escaped:
-            e = _write_escapes(escaped, first, symbols, indexes, scalar_rows, escapes, e)
-    store(x, at_states)
-    return (end - at_words) // 2, e
-
-
-@kernel(_PUSH)
-def push_32(
-    symbols: Int32s,
-    indexes: Int32s,
-    rows: Any,
-    entries: Any,
-    states: Int64s,
-    words: Words,
-    p: int,
-    scalar_rows: Int32s,
-    escapes: Bytes,
-    e: int,
-) -> tuple[int, int]:
-    """:func:`push_8` for 32 lanes, in four registers."""
-    at_states, at_words = wide(states.ctypes.data), wide(words.ctypes.data)
-    at_symbols, at_indexes = wide(symbols.ctypes.data), wide(indexes.ctypes.data)
-    at_rows, at_entries = wide(rows.ctypes.data), wide(entries.ctypes.data)
-    end = at_words + 2 * p
-    x0, x1, x2, x3 = load(at_states), load(at_states + 64), load(at_states + 128), load(at_states + 192)
-    for first in range(symbols.size - 32, -1, -32):
-        s, i = at_symbols + 4 * first, at_indexes + 4 * first
-        x3, count, escaped3 = push(x3, s + 96, i + 96, at_rows, at_entries, end)
-        end -= 2 * count
-        x2, count, escaped2 = push(x2, s + 64, i + 64, at_rows, at_entries, end)
-        end -= 2 * count
-        x1, count, escaped1 = push(x1, s + 32, i + 32, at_rows, at_entries, end)
-        end -= 2 * count
-        x0, count, escaped0 = push(x0, s, i, at_rows, at_entries, end)
-        end -= 2 * count
-        if escaped0 | escaped1 | escaped2 | escaped3:
-            e = _write_escapes(escaped3, first + 24, symbols, indexes, scalar_rows, escapes, e)
-            e = _write_escapes(escaped2, first + 16, symbols, indexes, scalar_rows, escapes, e)
-            e = _write_escapes(escaped1, first + 8, symbols, indexes, scalar_rows, escapes, e)
-            e = _write_escapes(escaped0, first, symbols, indexes, scalar_rows, escapes, e)
-    store(x0, at_states)
-    store(x1, at_states + 64)
-    store(x2, at_states + 128)
-    store(x3, at_states + 192)
-    return (end - at_words) // 2, e
-
-
-@kernel(_POP)
-def pop_8(
-    words: Words,
-    p: int,
-    data: Bytes,
-    e: int,
-    floor: int,
-    states: Int64s,
-    indexes: Int32s,
-    table: Any,
-    found: Any,
-    rows: Int32s,
     cdf: Int32s,
     buckets: Int32s,
-    out: Int32s,
-    scratch: Int64s,
-) -> tuple[int, int, int]:
-    """Decodes whole groups of 8 symbols, as long as no word can be missing; returns how many symbols, ``p`` and ``e``.
-
-    As :func:`~tinify.coders.rans_kernels.pop_lanes`, which goes on where this stops. The number of symbols is -1 where
-    an escape is unsound.
-    """
-    at_states, at_table, at_words = wide(states.ctypes.data), wide(table.ctypes.data), wide(words.ctypes.data)
-    at_indexes, at_out = wide(indexes.ctypes.data), wide(out.ctypes.data)
-    x = load(at_states)
-    done = 0
-    while done + 8 <= indexes.size and p + 8 < words.size:
-        found_here, shared = look(x, at_indexes + 4 * done, at_table)
-        if shared:
-            found_here, shared = refine(x, found_here, at_table)
-            if shared:
-                found_here = _search(x, found_here, shared, done, scratch, found, indexes, cdf, buckets)
-        x, count, escaped = pop(x, found_here, at_words + 2 * p, at_out + 4 * done)
-        p += count
-        if escaped:
-            e = _read_escapes(escaped, done, data, e, floor, rows, indexes, out)
-            if e < 0:
-                return -1, p, e
-        done += 8
-    store(x, at_states)
-    return done, p, e
+) -> int:
+    """Finds the entries of those lanes that no table resolves; returns a mask of the escapes among them."""
+    escaped = 0
+    for lane in range(states.size):
+        if entries[lane] & 0xFFFF0000 == 0:
+            row = row_of(indexes, first + (lane // lanes) * stride + lane % lanes)
+            entries[lane] = wide(found[find_bin(states[lane] & 65535, row, cdf, buckets)])
+            if entries[lane] >> 48 == ESCAPED:
+                escaped |= wide(1) << lane
+    return escaped
 
 
-@kernel(_POP)
-def pop_32(
-    words: Words,
-    p: int,
-    data: Bytes,
-    e: int,
-    floor: int,
-    states: Int64s,
-    indexes: Int32s,
-    table: Any,
-    found: Any,
-    rows: Int32s,
-    cdf: Int32s,
-    buckets: Int32s,
-    out: Int32s,
-    scratch: Int64s,
-) -> tuple[int, int, int]:
-    """:func:`pop_8` for 32 lanes, in four registers."""
-    at_states, at_table, at_words = wide(states.ctypes.data), wide(table.ctypes.data), wide(words.ctypes.data)
-    at_indexes, at_out = wide(indexes.ctypes.data), wide(out.ctypes.data)
-    x0, x1, x2, x3 = load(at_states), load(at_states + 64), load(at_states + 128), load(at_states + 192)
-    done = 0
-    while done + 32 <= indexes.size and p + 32 < words.size:
-        i, o = at_indexes + 4 * done, at_out + 4 * done
-        f0, shared0 = look(x0, i, at_table)
-        f1, shared1 = look(x1, i + 32, at_table)
-        f2, shared2 = look(x2, i + 64, at_table)
-        f3, shared3 = look(x3, i + 96, at_table)
-        if shared0 | shared1 | shared2 | shared3:
-            f0, shared0 = refine(x0, f0, at_table)
-            f1, shared1 = refine(x1, f1, at_table)
-            f2, shared2 = refine(x2, f2, at_table)
-            f3, shared3 = refine(x3, f3, at_table)
-            if shared0:
-                f0 = _search(x0, f0, shared0, done, scratch, found, indexes, cdf, buckets)
-            if shared1:
-                f1 = _search(x1, f1, shared1, done + 8, scratch, found, indexes, cdf, buckets)
-            if shared2:
-                f2 = _search(x2, f2, shared2, done + 16, scratch, found, indexes, cdf, buckets)
-            if shared3:
-                f3 = _search(x3, f3, shared3, done + 24, scratch, found, indexes, cdf, buckets)
-        x0, count, escaped0 = pop(x0, f0, at_words + 2 * p, o)
-        p += count
-        x1, count, escaped1 = pop(x1, f1, at_words + 2 * p, o + 32)
-        p += count
-        x2, count, escaped2 = pop(x2, f2, at_words + 2 * p, o + 64)
-        p += count
-        x3, count, escaped3 = pop(x3, f3, at_words + 2 * p, o + 96)
-        p += count
-        if escaped0 | escaped1 | escaped2 | escaped3:
-            for vector, escaped in enumerate((escaped0, escaped1, escaped2, escaped3)):
-                e = _read_escapes(escaped, done + 8 * vector, data, e, floor, rows, indexes, out)
-                if e < 0:
-                    return -1, p, e
-        done += 32
-    store(x0, at_states)
-    store(x1, at_states + 64)
-    store(x2, at_states + 128)
-    store(x3, at_states + 192)
-    return done, p, e
+@kernel()
+def _read_escapes(
+    escaped: int, data: Bytes, cursor: Int64s, indexes: Any, first: int, lanes: int, rows: Int32s, out: Any
+) -> int:
+    """Reads the escapes of a string's lanes into ``out``; returns how it ended."""
+    for lane in range(lanes):
+        if escaped >> lane & 1:
+            row = row_of(indexes, first + lane)
+            folded, cursor[ESCAPE] = read_escape(data, cursor[ESCAPE], cursor[FLOOR])
+            value = unfold(folded, wide(rows[row, 2])) + rows[row, 1]
+            status = check_symbol(value, out) if folded >= 0 else UNSOUND
+            if status != FINE:
+                return status
+            out[first + lane] = value
+    return FINE
 
 
-PUSH = {8: push_8, 32: push_32}
-POP = {8: pop_8, 32: pop_32}
-"""The kernels by the number of lanes."""
+def _push_strings(registers: int, strings: int) -> Callable[..., Any]:
+    all_registers, lanes = registers * strings, registers * WIDTH
+
+    def push_strings(
+        symbols: Any,
+        indexes: Any,
+        first: int,
+        stride: int,
+        counts: Int64s,
+        rows: Int32s,
+        cdf: Int32s,
+        packed_rows: Any,
+        packed_entries: Any,
+        all_states: Int64s,
+        scratch: Words,
+        escape_scratch: Bytes,
+        words: Words,
+        escapes: Bytes,
+        forks: bool,
+        written: Any,
+    ) -> int:
+        """Strings that begin every ``stride`` symbols, so many together, one after another in ``words``.
+
+        ``written`` is told of each what :func:`~tinify.coders.rans_lanes.push_string` tells, save that it is told where
+        words and escapes end. Returns how it ended.
+        """
+        room, escape_room = scratch.size // strings, escape_scratch.size // strings
+        ends, escape_ends = np.empty(strings, np.int64), np.empty(strings, np.int64)
+        word, escape = 0, 0
+        for group in range(0, counts.size, strings):
+            states = all_states[group * lanes : (group + strings) * lanes]
+            base = first + group * stride
+            together = wide(counts[group])
+            for string in range(strings):
+                own = states[string * lanes : (string + 1) * lanes]
+                left, ends[string], escape_ends[string] = begin_string(
+                    symbols, indexes, base + string * stride, counts[group + string], rows, cdf, own,
+                    scratch, (string + 1) * room, escape_scratch, string * escape_room, forks,
+                )  # fmt: skip
+                if left < 0:
+                    return OTHER_ROWS
+                written[0, group + string] = left
+                together = min(together, left // lanes * lanes)
+            for string in range(strings):
+                own = states[string * lanes : (string + 1) * lanes]
+                begin, more = base + string * stride + together, written[0, group + string] - together
+                left, ends[string], escape_ends[string] = push_lanes(
+                    symbols, indexes, begin, more, rows, cdf, own, 1 << 62, lanes,
+                    scratch, ends[string], escape_scratch, escape_ends[string],
+                )  # fmt: skip
+                if left < 0:
+                    return OTHER_ROWS
+            x = load(states, all_registers)
+            at = places(ends, strings)
+            for i in range(base + together - lanes, base - 1, -lanes):
+                here, wrong = rows_at(indexes, i, stride, rows.shape[0], all_registers, strings)
+                if wrong:
+                    return OTHER_ROWS
+                x, at, escaped = push(x, here, symbols, i, stride, packed_rows, packed_entries, scratch, at)
+                if escaped:
+                    for string in range(strings):
+                        escape_ends[string] = _write_escapes(
+                            escaped >> (string * lanes), symbols, indexes, i + string * stride, lanes, rows,
+                            escape_scratch, escape_ends[string],
+                        )  # fmt: skip
+            store(x, states)
+            for string in range(strings):
+                word = _append(scratch, at[string], (string + 1) * room, words, word)
+                escape = _append(escape_scratch, string * escape_room, escape_ends[string], escapes, escape)
+                written[1, group + string], written[2, group + string] = word, escape
+        return FINE
+
+    return push_strings
+
+
+def _pop_strings(registers: int, strings: int) -> Callable[..., Any]:
+    all_registers, lanes = registers * strings, registers * WIDTH
+
+    def pop_strings(
+        words: Words,
+        data: Bytes,
+        all_cursors: Any,
+        all_states: Int64s,
+        indexes: Any,
+        first: int,
+        stride: int,
+        counts: Int64s,
+        table: Any,
+        found: Any,
+        rows: Int32s,
+        cdf: Int32s,
+        buckets: Int32s,
+        out: Any,
+    ) -> int:
+        """As :func:`~tinify.coders.rans_lanes.pop_string`, for strings that begin every ``stride`` symbols."""
+        seen_states, seen_entries = np.empty(WIDTH * all_registers, np.int64), np.empty(WIDTH * all_registers, np.int64)
+        begins = np.empty(strings, np.int64)
+        for group in range(0, counts.size, strings):
+            states = all_states[group * lanes : (group + strings) * lanes]
+            cursors = all_cursors[group : group + strings]
+            base = first + group * stride
+            together = wide(counts[group])
+            for string in range(strings):
+                limit = wide(counts[group + string]) if cursors[string, LANES] == lanes else 0
+                if cursors[string, JOIN] >= 0:
+                    limit = min(limit, cursors[string, JOIN])
+                together = min(together, limit)
+            done = 0
+            if cursors[0, LANE] > 0:  # one string alone, amid its lanes
+                done = min(lanes - cursors[0, LANE], together)
+                status = pop_string(words, data, cursors[0], states, indexes, base, done, rows, cdf, buckets, out)
+                if status != FINE:
+                    return status
+            begun = done
+            x = load(states, all_registers)
+            for string in range(strings):
+                begins[string] = cursors[string, WORD]
+            at = places(begins, strings)
+            while True:
+                steps = (together - done) // lanes
+                for string in range(strings):  # no step reads more words than there are lanes
+                    steps = min(steps, (cursors[string, END] - at[string]) // lanes)
+                if steps <= 0:
+                    break
+                for i in range(base + done, base + done + steps * lanes, lanes):
+                    here, wrong = rows_at(indexes, i, stride, rows.shape[0], all_registers, strings)
+                    if wrong:
+                        return OTHER_ROWS
+                    entries, shared = look(x, here, table)
+                    escaped = 0
+                    if shared:
+                        store(x, seen_states)
+                        store(entries, seen_entries)
+                        escaped = _search(seen_states, seen_entries, indexes, i, stride, lanes, found, cdf, buckets)
+                        entries = load(seen_entries, all_registers)
+                    x, at = pop(x, entries, words, at, out, i, stride)
+                    if escaped:
+                        for string in range(strings):
+                            status = _read_escapes(
+                                escaped >> (string * lanes), data, cursors[string], indexes, i + string * stride, lanes,
+                                rows, out,
+                            )  # fmt: skip
+                            if status != FINE:
+                                return status
+                done += steps * lanes
+            store(x, states)
+            for string in range(strings):
+                cursor = cursors[string]
+                cursor[WORD] = at[string]
+                if cursor[JOIN] > 0:
+                    cursor[JOIN] -= done - begun
+                status = pop_string(
+                    words, data, cursor, states[string * lanes : (string + 1) * lanes], indexes,
+                    base + string * stride + done, counts[group + string] - done, rows, cdf, buckets, out,
+                )  # fmt: skip
+                if status != FINE:
+                    return status
+        return FINE
+
+    return pop_strings
+
+
+def _rows_type(index: Any, runs: bool) -> Any:
+    kind = array(nb.from_dtype(index), readonly=True)
+    return types.Tuple((kind, types.int64)) if runs else kind
+
+
+@cache
+def pusher(lanes: int, strings: int, symbol: Any, index: Any, runs: bool) -> Any:
+    """The kernel that codes so many strings of so many lanes together, compiled for these numpy types of items."""
+    place, words, octets = types.int64, array(nb.uint16), array(nb.uint8)
+    signature = types.int64(
+        array(nb.from_dtype(symbol), readonly=True), _rows_type(index, runs), place, place, array(nb.int64),
+        ROWS, INPUT, _ENTRIES, array(nb.uint32, readonly=True), array(nb.int64), words, octets, words, octets,
+        types.boolean, array(nb.int64, axes=2),
+    )  # fmt: skip
+    return kernel(signature)(_push_strings(lanes // WIDTH, strings))
+
+
+@cache
+def popper(lanes: int, strings: int, symbol: Any, index: Any, runs: bool) -> Any:
+    """The kernel that decodes so many strings of so many lanes together, compiled for these numpy types of items."""
+    place = types.int64
+    signature = types.int64(
+        array(nb.uint16), array(nb.uint8, readonly=True), array(nb.int64, axes=2), array(nb.int64),
+        _rows_type(index, runs), place, place, array(nb.int64), _ENTRIES, _ENTRIES, ROWS, INPUT, INPUT,
+        array(nb.from_dtype(symbol)),
+    )  # fmt: skip
+    return kernel(signature)(_pop_strings(lanes // WIDTH, strings))

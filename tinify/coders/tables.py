@@ -11,13 +11,17 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from tinify.coders.coder import Coder, IntArray, SymbolReader
+from tinify.coders.coder import BatchCoder, Coder, IntArray
+from tinify.coders.default import default_coder
+from tinify.coders.incremental import Data, Decoder, Encoder, as_bytes
 from tinify.coders.quantize import PRECISION
+from tinify.coders.rows import SYMBOLS, Integers, Rows, as_int32, as_integers, as_output, like, read_rows
+from tinify.coders.threads import available
 from tinify.errors import InputError
 
 T = TypeVar("T")
-Data = bytes | bytearray | memoryview
 _TOTAL = 1 << PRECISION
+_MANY = 1 << 21  # symbols, from which on other threads are worth being called
 
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
@@ -57,60 +61,84 @@ class CdfTables:
             object.__setattr__(self, name, array)
         object.__setattr__(self, "_derived", {})
 
-    def encode(self, symbols: npt.ArrayLike, indexes: npt.ArrayLike, *, coder: Coder | None = None) -> bytes:
+    def encode(
+        self,
+        symbols: npt.ArrayLike,
+        indexes: npt.ArrayLike,
+        *,
+        coder: Coder | None = None,
+        threads: int | None = None,
+    ) -> bytes:
         """One string of all symbols, each coded by the row that ``indexes``, of the same shape, says.
 
-        ``coder`` is the entropy coder, rANS by default; the decoding side names the same.
+        Symbols may be any integers that fit 32 bits, indexes too; symbols of int16 or int32 and indexes of uint8, int16
+        or int32 are read as they are. An index that holds for many symbols in turn needs no array: give a view, like
+        ``numpy.broadcast_to(channels[:, None], (len(channels), height * width))`` or a tensor's ``expand``.
+
+        ``coder`` is the entropy coder, rANS by default; the decoding side names the same. ``threads`` is how many work
+        at a long string; None for as many as the process may run, where that pays. It does not change the string.
         """
-        flat, rows = self._pair(symbols, indexes)
-        return (coder or _default_coder()).encode(self, flat.reshape(-1), rows.reshape(-1))
+        values, rows = self._pair(symbols, indexes)
+        return self._encode(values, rows, 1, coder, threads)[0]
 
     def decode(
-        self, data: Data, indexes: npt.ArrayLike, out: IntArray | None = None, *, coder: Coder | None = None
-    ) -> IntArray:
-        """The symbols of a string, int32 of the shape of ``indexes``; written to ``out`` if given.
+        self,
+        data: Data,
+        indexes: npt.ArrayLike,
+        out: Any = None,
+        *,
+        coder: Coder | None = None,
+        threads: int | None = None,
+    ) -> Any:
+        """The symbols of a string, int32 of the shape of ``indexes``; a tensor if those are one.
 
-        Raises :class:`~tinify.errors.CorruptStreamError` where the string cannot have come from :meth:`encode` with
-        these indexes.
+        They are written to ``out`` if given, a contiguous array or tensor of int32 or int16, which is returned. Raises
+        :class:`~tinify.errors.CorruptStreamError` where the string cannot have come from :meth:`encode` with these
+        indexes.
         """
-        rows = self._checked_indexes(indexes)
-        decoder = self.decoder(data, rows.size, coder=coder)
-        symbols = decoder._pop(rows, out)
-        decoder.finish()
-        return symbols
+        rows = read_rows(indexes)
+        return self._decode([data], rows, rows.size, indexes, out, coder, threads)
 
     def encode_batch(
-        self, symbols: npt.ArrayLike, indexes: npt.ArrayLike, *, coder: Coder | None = None
+        self,
+        symbols: npt.ArrayLike,
+        indexes: npt.ArrayLike,
+        *,
+        coder: Coder | None = None,
+        threads: int | None = None,
     ) -> list[bytes]:
-        """One string for each item of the first axis."""
-        flat, rows = self._pair(symbols, indexes)
-        _check_batch(rows)
-        coder = coder or _default_coder()
-        return [
-            coder.encode(self, flat[item, ...].reshape(-1), rows[item, ...].reshape(-1)) for item in range(len(rows))
-        ]
+        """One string for each item of the first axis; arguments as for :meth:`encode`."""
+        values, rows = self._pair(symbols, indexes)
+        return self._encode(values, rows, _items(rows), coder, threads)
 
-    def decode_batch(self, strings: Sequence[Data], indexes: npt.ArrayLike, *, coder: Coder | None = None) -> IntArray:
-        """The symbols of the strings, int32 of the shape of ``indexes``; each string is an item of the first axis."""
-        rows = self._checked_indexes(indexes)
-        _check_batch(rows)
-        if len(strings) != len(rows):
+    def decode_batch(
+        self,
+        strings: Sequence[Data],
+        indexes: npt.ArrayLike,
+        out: Any = None,
+        *,
+        coder: Coder | None = None,
+        threads: int | None = None,
+    ) -> Any:
+        """The symbols of the strings, each an item of the first axis; arguments and result as for :meth:`decode`."""
+        rows = read_rows(indexes)
+        items = _items(rows)
+        if len(strings) != items:
             raise InputError(
                 f"{len(strings)} strings but indexes of shape {rows.shape}: "
                 "expected a string for each item of the first axis"
             )
-        out = np.empty(rows.shape, np.int32)
-        for item, data in enumerate(strings):
-            self.decode(data, rows[item, ...], out[item, ...], coder=coder)
-        return out
+        return self._decode(strings, rows, rows.size // items if items else 0, indexes, out, coder, threads)
+
+    def encoder(self, *, coder: Coder | None = None) -> Encoder:
+        """An encoder of one string, to which symbols are given a slice at a time."""
+        return Encoder(self, coder)
 
     def decoder(self, data: Data, count: int, *, coder: Coder | None = None) -> Decoder:
         """A decoder of the ``count`` symbols in a string, to be popped a slice at a time."""
-        if not isinstance(data, bytes | bytearray | memoryview):
-            raise InputError(f"a string to decode of type {type(data).__name__}: expected bytes")
         if count < 0:
             raise InputError(f"count {count}: expected the number of symbols in the string")
-        return Decoder(self, (coder or _default_coder()).decoder(self, bytes(data), count), count)
+        return Decoder(self, (coder or default_coder()).decoder(self, as_bytes(data), count), count)
 
     @cached_property
     def digest(self) -> bytes:
@@ -150,78 +178,49 @@ class CdfTables:
     def __deepcopy__(self, memo: dict[int, object]) -> CdfTables:
         return self
 
-    def _pair(self, symbols: npt.ArrayLike, indexes: npt.ArrayLike) -> tuple[IntArray, IntArray]:
-        flat, rows = as_int32(symbols, "symbols"), self._checked_indexes(indexes)
-        if flat.shape != rows.shape:
-            raise InputError(f"symbols of shape {flat.shape} but indexes of shape {rows.shape}: they must agree")
-        return flat, rows
+    def _pair(self, symbols: npt.ArrayLike, indexes: npt.ArrayLike) -> tuple[Integers, Rows]:
+        values, rows = as_integers(symbols, "symbols", SYMBOLS), read_rows(indexes)
+        if values.shape != rows.shape:
+            raise InputError(f"symbols of shape {values.shape} but indexes of shape {rows.shape}: they must agree")
+        return np.require(values, requirements=["C", "A"]).reshape(-1), rows
 
-    def _checked_indexes(self, indexes: npt.ArrayLike) -> IntArray:
-        # Kernels read tables without bounds checks: no index may pass unseen.
-        rows = as_int32(indexes, "indexes")
-        if rows.size and rows.view(np.uint32).max() >= len(self):  # one pass, for which negative ones are large
-            raise InputError(f"indexes from {rows.min()} to {rows.max()}: these tables have rows 0 to {len(self) - 1}")
-        return rows
+    def _encode(
+        self, symbols: Integers, rows: Rows, items: int, coder: Coder | None, threads: int | None
+    ) -> list[bytes]:
+        if not symbols.size:
+            return [b""] * items
+        coder, count = coder or default_coder(), symbols.size // items
+        if isinstance(coder, BatchCoder):
+            return coder.encode_batch(self, symbols, rows, count, _threads(threads, symbols.size))
+        rows.check(len(self))
+        values, indexes = symbols.astype(np.int32, copy=False), rows.dense()
+        return [coder.encode(self, values[at:][:count], indexes[at:][:count]) for at in range(0, symbols.size, count)]
 
-
-class Decoder:
-    """A string being decoded in coding order, a slice at a time; made by :meth:`CdfTables.decoder`.
-
-    >>> tables = CdfTables([[0, 16384, 49152, 65535, 65536]], sizes=[5], offsets=[-1])
-    >>> decoder = tables.decoder(tables.encode([-1, 0, 1], [0, 0, 0]), count=3)
-    >>> decoder.pop([0, 0]).tolist(), decoder.pop([0]).tolist()
-    ([-1, 0], [1])
-    >>> decoder.finish()
-    """
-
-    def __init__(self, tables: CdfTables, reader: SymbolReader, count: int) -> None:
-        self._tables = tables
-        self._reader = reader
-        self.remaining = count
-
-    def pop(self, indexes: npt.ArrayLike, out: IntArray | None = None) -> IntArray:
-        """The next symbols, int32 of the shape of ``indexes``; written to ``out`` if given."""
-        return self._pop(self._tables._checked_indexes(indexes), out)
-
-    def _pop(self, rows: IntArray, out: IntArray | None) -> IntArray:
-        if rows.size > self.remaining:
-            raise InputError(f"{rows.size} symbols asked of a string that has {self.remaining} left")
-        if out is None:
-            out = np.empty(rows.shape, np.int32)
-        elif not _is_plain_int32(out) or out.shape != rows.shape or not out.flags.writeable:
-            raise InputError(f"out cannot be written: expected a contiguous int32 numpy array of shape {rows.shape}")
-        self._reader.pop(rows.reshape(-1), out.reshape(-1))
-        self.remaining -= rows.size
-        return out
-
-    def finish(self) -> None:
-        """Checks that the string was consumed exactly; :class:`~tinify.errors.CorruptStreamError` if not."""
-        if self.remaining:
-            raise InputError(f"finish() with {self.remaining} symbols still to be popped")
-        self._reader.finish()
-
-
-def as_int32(values: npt.ArrayLike, what: str) -> IntArray:
-    """``values`` as a contiguous int32 array, without a copy where they are one already."""
-    try:
-        array = np.asarray(values)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(
-            f"{what} cannot be read as an array: {error} (a tensor on a GPU wants .cpu() first)"
-        ) from error
-    if not array.size:
-        return np.empty(array.shape, np.int32)
-    if array.dtype.kind not in "iu":
-        raise InputError(f"{what} of type {array.dtype}: expected integers")
-    if not np.can_cast(array.dtype, np.int32):
-        limits = np.iinfo(np.int32)
-        if array.min() < limits.min or array.max() > limits.max:
-            raise InputError(f"{what} from {array.min()} to {array.max()}: expected values that fit 32 bits")
-    return np.require(array, np.int32, ["C", "A"])
-
-
-def _is_plain_int32(out: object) -> bool:
-    return isinstance(out, np.ndarray) and out.dtype == np.int32 and out.flags.c_contiguous and out.flags.aligned
+    def _decode(
+        self,
+        strings: Sequence[Data],
+        rows: Rows,
+        count: int,
+        indexes: npt.ArrayLike,
+        out: Any,
+        coder: Coder | None,
+        threads: int | None,
+    ) -> Any:
+        data = [as_bytes(string) for string in strings]
+        coder = coder or default_coder()
+        symbols = np.empty(rows.shape, np.int32) if out is None else as_output(out, rows.shape)
+        flat = symbols.reshape(-1)
+        if isinstance(coder, BatchCoder):
+            if data:
+                coder.decode_batch(self, data, rows, count, flat, _threads(threads, flat.size))
+        else:
+            rows.check(len(self))
+            dense = rows.dense()
+            for item, string in enumerate(data):
+                decoder = self.decoder(string, count, coder=coder)
+                decoder.pop(dense[item * count :][:count], flat[item * count :][:count])
+                decoder.finish()
+        return like(indexes, symbols) if out is None else out
 
 
 def _check_rows(cdfs: IntArray, sizes: IntArray, offsets: IntArray) -> None:
@@ -241,12 +240,15 @@ def _check_rows(cdfs: IntArray, sizes: IntArray, offsets: IntArray) -> None:
         raise InputError("offsets so large that symbols of the tables would not fit 32 bits")
 
 
-def _check_batch(rows: IntArray) -> None:
-    if not rows.ndim:
+def _items(rows: Rows) -> int:
+    if not rows.shape:
         raise InputError("indexes without an axis: expected a batch axis first")
+    return rows.shape[0]
 
 
-def _default_coder() -> Coder:
-    from tinify.coders.rans import RansCoder  # here, for it imports numba
-
-    return RansCoder()
+def _threads(threads: int | None, symbols: int) -> int:
+    if threads is None:
+        return available() if symbols >= _MANY else 1
+    if threads < 1:
+        raise InputError(f"threads {threads}: expected at least 1, or None for as many as pay")
+    return threads

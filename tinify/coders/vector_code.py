@@ -1,11 +1,13 @@
-"""Eight lanes of rANS in vector registers: numba intrinsics that write LLVM's vector instructions.
+"""Vector instructions for numba: the type of lanes in registers, and what writes LLVM's instructions for them.
 
-They read and write by address and check nothing; :mod:`tinify.coders.rans_vectors` calls them within bounds.
+A value of type :class:`Lanes` is eight 64-bit integers a register, in as many registers as it says: the lanes of one
+string, or of several strings one after another.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -15,63 +17,81 @@ from numba import extending
 from numba.core import datamodel
 
 WIDTH = 8
-"""Lanes in a vector."""
-ESCAPED = -(2**15)
-"""What stands for the escape among the symbols of packed tables."""
-
-_NEEDED = ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vbmi2")
-
+"""Lanes in a register."""
 # Loosely typed, because numba has its own idea of what a type is.
 config: Any = nb.core.config
 models: Any = datamodel.models
 types: Any = nb.types
 
-_i64, _i32, _i16 = ir.IntType(64), ir.IntType(32), ir.IntType(16)
-_v64, _v32, _v16, _v1 = (ir.VectorType(of, WIDTH) for of in (_i64, _i32, _i16, ir.IntType(1)))
-_doubles = ir.VectorType(ir.DoubleType(), WIDTH)
+i64, i32, i16, i8 = (ir.IntType(bits) for bits in (64, 32, 16, 8))
+v64, v32, v16, v1 = (ir.VectorType(of, WIDTH) for of in (i64, i32, i16, ir.IntType(1)))
+v8 = ir.VectorType(i8, 2 * WIDTH)
+doubles = ir.VectorType(ir.DoubleType(), WIDTH)
 
 
-def intrinsic(function: Callable[..., Any]) -> Any:
-    """numba's: what it makes is called without the first argument, from compiled code alone."""
-    return extending.intrinsic(function)
+@cache
+def features() -> frozenset[str]:
+    """What the processor that numba compiles for can do: of ``push`` (fast encoding), ``pop``, ``spread``, ``fma``."""
+    if config.DISABLE_JIT:
+        return frozenset()
+    if config.CPU_NAME in (None, "host") and not config.CPU_FEATURES:
+        has = {name for name, there in llvm.get_host_cpu_features().items() if there}
+        wide = {"avx512f", "avx512bw", "avx512dq", "avx512vl"} <= has
+        found = {
+            "push": wide,
+            "pop": wide or "avx2" in has,
+            "spread": wide and "avx512vbmi2" in has,
+            "fma": wide and "avx512ifma" in has,
+        }
+        return frozenset(name for name, there in found.items() if there)
+    # Another processor was named: LLVM tells what it has only by what it writes for it.
+    code = f"""
+        declare <8 x i16> @llvm.masked.expandload.v8i16(ptr, <8 x i1>, <8 x i16>)
+        declare <8 x i64> @llvm.masked.gather.v8i64.v8p0(<8 x ptr>, i32, <8 x i1>, <8 x i64>)
+        define <8 x i16> @spread(ptr %p, <8 x i1> %m, <8 x i16> %x) {{
+            %y = call <8 x i16> @llvm.masked.expandload.v8i16(ptr %p, <8 x i1> %m, <8 x i16> %x)
+            ret <8 x i16> %y
+        }}
+        define {doubles} @convert({v64} %x) {{ %y = uitofp {v64} %x to {doubles} ret {doubles} %y }}
+        define {v64} @gather(<8 x ptr> %p, {v1} %m, {v64} %x) {{
+            %y = call <8 x i64> @llvm.masked.gather.v8i64.v8p0(<8 x ptr> %p, i32 8, {v1} %m, {v64} %x)
+            ret {v64} %y
+        }}
+    """
+    target = llvm.Target.from_default_triple()
+    machine = target.create_target_machine(cpu=config.CPU_NAME or "", features=config.CPU_FEATURES or "", opt=2)
+    written = machine.emit_assembly(llvm.parse_assembly(code))
+    signs = {"push": "vcvtuqq2pd", "pop": "vpgatherqq", "spread": "vpexpandw"}
+    return frozenset(name for name, sign in signs.items() if sign in written)
 
 
-def available() -> bool:
-    """Whether this process may run the vector kernels: the processor can, and numba was not told of another one."""
-    if config.DISABLE_JIT or (config.CPU_NAME and config.CPU_NAME != "host"):
-        return False
-    features = llvm.get_host_cpu_features()
-    return all(features.get(name, False) for name in _NEEDED)
+class Lanes(types.Type):  # type: ignore[misc]
+    """64-bit integers in ``registers`` vector registers."""
+
+    def __init__(self, registers: int) -> None:
+        self.registers = registers
+        super().__init__(name=f"Lanes({registers})")
 
 
-class _Vector(types.Type):  # type: ignore[misc]
-    """Eight 64-bit integers, in a register."""
-
-    def __init__(self) -> None:
-        super().__init__(name="eight_int64")
-
-
-class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+class _LanesModel(models.PrimitiveModel):  # type: ignore[misc]
     def __init__(self, manager: Any, kind: Any) -> None:
-        super().__init__(manager, kind, _v64)
+        super().__init__(manager, kind, ir.ArrayType(v64, kind.registers))
 
 
-extending.register_model(_Vector)(_VectorModel)
-_vector = _Vector()
-_address = types.int64
+extending.register_model(Lanes)(_LanesModel)
 
 
-class _Code:
+class Code:
     """Writes vector instructions."""
 
-    def __init__(self, builder: Any) -> None:
-        self.b, self.module = builder, builder.module
+    def __init__(self, context: Any, builder: Any) -> None:
+        self.context, self.b, self.module = context, builder, builder.module
 
     def splat(self, value: Any) -> Any:
         if isinstance(value, int):
-            return ir.Constant(_v64, [value] * WIDTH)
-        first = self.b.insert_element(ir.Constant(_v64, ir.Undefined), value, ir.Constant(_i32, 0))
-        return self.b.shuffle_vector(first, ir.Constant(_v64, ir.Undefined), ir.Constant(_v32, [0] * WIDTH))
+            return ir.Constant(v64, [value] * WIDTH)
+        first = self.b.insert_element(ir.Constant(v64, ir.Undefined), value, ir.Constant(i32, 0))
+        return self.b.shuffle_vector(first, ir.Constant(v64, ir.Undefined), ir.Constant(v32, [0] * WIDTH))
 
     def low(self, x: Any, bits: int) -> Any:
         return self.b.and_(x, self.splat((1 << bits) - 1))
@@ -91,6 +111,17 @@ class _Code:
     def store(self, value: Any, address: Any, align: int) -> None:
         self.b.store(value, self.b.inttoptr(address, value.type.as_pointer())).align = align
 
+    def address(self, kind: Any, array: Any) -> Any:
+        """Where the items of an array begin."""
+        return self.b.ptrtoint(self.context.make_array(kind)(self.context, self.b, array).data, i64)
+
+    def items(self, kind: Any, array: Any, at: Any) -> Any:
+        """Eight items of an array, in 64 bits each."""
+        bits = kind.dtype.bitwidth
+        place = self.b.add(self.address(kind, array), self.b.mul(at, ir.Constant(i64, bits // 8)))
+        loaded = self.load(place, ir.VectorType(ir.IntType(bits), WIDTH), bits // 8)
+        return self.b.sext(loaded, v64) if kind.dtype.signed else self.b.zext(loaded, v64)
+
     def gather(self, address: Any, places: Any, kind: Any, mask: Any = None, rest: Any = None) -> Any:
         bits = kind.element.width
         shifted = self.b.shl(places, self.splat({32: 2, 64: 3}[bits]))
@@ -98,131 +129,99 @@ class _Code:
             self.b.add(self.splat(address), shifted), ir.VectorType(kind.element.as_pointer(), WIDTH)
         )
         name = f"llvm.masked.gather.v{WIDTH}i{bits}.v{WIDTH}p0"
-        function = self.function(name, kind, [pointers.type, _i32, _v1, kind])
-        mask = mask or ir.Constant(_v1, [1] * WIDTH)
+        function = self.function(name, kind, [pointers.type, i32, v1, kind])
+        mask = mask or ir.Constant(v1, [1] * WIDTH)
         rest = rest or ir.Constant(kind, [0] * WIDTH)
-        return self.b.call(function, [pointers, ir.Constant(_i32, bits // 8), mask, rest])
+        return self.b.call(function, [pointers, ir.Constant(i32, bits // 8), mask, rest])
 
-    def bits(self, mask: Any) -> Any:
-        return self.b.zext(self.b.bitcast(mask, ir.IntType(WIDTH)), _i64)
+    def bits(self, masks: list[Any]) -> Any:
+        """The masks of all registers in one integer, the first register's lowest."""
+        all_ = ir.Constant(i64, 0)
+        for place, mask in enumerate(masks):
+            one = self.b.zext(self.b.bitcast(mask, i8), i64)
+            all_ = self.b.or_(all_, self.b.shl(one, ir.Constant(i64, WIDTH * place)))
+        return all_
 
     def count(self, mask: Any) -> Any:
-        byte = ir.IntType(WIDTH)
-        function = self.function(f"llvm.ctpop.i{WIDTH}", byte, [byte])
-        return self.b.zext(self.b.call(function, [self.b.bitcast(mask, byte)]), _i64)
+        function = self.function(f"llvm.ctpop.i{WIDTH}", i8, [i8])
+        return self.b.zext(self.b.call(function, [self.b.bitcast(mask, i8)]), i64)
 
     def multiply_add(self, a: Any, b: Any, c: Any) -> Any:
         """``a * b + c`` for factors below 2^32 whose product is below 2^52."""
-        if not llvm.get_host_cpu_features().get("avx512ifma", False):
+        if "fma" not in features():
             return self.b.add(self.b.mul(self.low(a, 32), self.low(b, 32)), c)
         # One instruction; LLVM would take a slower multiplication of 64 bits.
-        function = self.function("llvm.x86.avx512.vpmadd52l.uq.512", _v64, [_v64, _v64, _v64])
+        function = self.function("llvm.x86.avx512.vpmadd52l.uq.512", v64, [v64, v64, v64])
         return self.b.call(function, [c, a, b])
+
+    def spread(self, address: Any, mask: Any) -> Any:
+        """The next words, one for each lane of the mask, in 64 bits; without VBMI2 it reads eight words always."""
+        if "spread" in features():
+            function = self.function(f"llvm.masked.expandload.v{WIDTH}i16", v16, [i16.as_pointer(), v1, v16])
+            nothing = ir.Constant(v16, [0] * WIDTH)
+            return self.b.zext(self.b.call(function, [self.b.inttoptr(address, i16.as_pointer()), mask, nothing]), v64)
+        moved = self.shuffle(self.load(address, v8, 2), mask, "spread", _spread_order)
+        return self.b.zext(self.b.bitcast(moved, v16), v64)
+
+    def pack(self, x: Any, end: Any, mask: Any) -> Any:
+        """Writes the low words of the lanes of the mask up to ``end``, and anything below; returns where they begin."""
+        # A shuffle and a plain store take less time than VBMI2's compressing store.
+        moved = self.shuffle(self.b.bitcast(self.b.trunc(x, v16), v8), mask, "pack", _pack_order)
+        self.store(moved, self.b.sub(end, ir.Constant(i64, 2 * WIDTH)), 2)
+        return self.b.sub(end, self.b.shl(self.count(mask), ir.Constant(i64, 1)))
+
+    def shuffle(self, x: Any, mask: Any, name: str, order: Callable[[int], list[int]]) -> Any:
+        """Sixteen bytes in the order that belongs to the mask; 128 stands for a zero."""
+        name = f"tinify_{name}_orders"
+        orders = self.module.globals.get(name)
+        if orders is None:
+            kind = ir.ArrayType(v8, 1 << WIDTH)
+            orders = ir.GlobalVariable(self.module, kind, name)
+            orders.linkage, orders.global_constant = "internal", True
+            orders.initializer = ir.Constant(kind, [ir.Constant(v8, order(lanes)) for lanes in range(1 << WIDTH)])
+        place = self.b.zext(self.b.bitcast(mask, i8), i64)
+        chosen = self.b.load(self.b.gep(orders, [ir.Constant(i64, 0), place]))
+        function = self.function("llvm.x86.ssse3.pshuf.b.128", v8, [v8, v8])
+        return self.b.call(function, [x, chosen])
 
     def unresolved(self, entries: Any) -> Any:
         """The lanes whose entry has no first width: their bin lies further down."""
         return self.b.icmp_unsigned("==", self.b.and_(entries, self.splat(0xFFFF0000)), self.splat(0))
 
+    def any_unresolved(self, entries: list[Any]) -> Any:
+        """Not 0 if an entry of any lane is unresolved."""
+        words = ir.VectorType(i16, 4 * WIDTH)
+        least = self.b.bitcast(entries[0], words)
+        minimum = self.function(f"llvm.umin.v{4 * WIDTH}i16", words, [words, words])
+        for entry in entries[1:]:
+            least = self.b.call(minimum, [least, self.b.bitcast(entry, words)])
+        return self.bits([self.unresolved(self.b.bitcast(least, v64))])
 
-def _returning(context: Any, builder: Any, signature: Any, values: list[Any]) -> Any:
-    return context.make_tuple(builder, signature.return_type, values)
+    def registers(self, kind: Any, x: Any) -> list[Any]:
+        return [self.b.extract_value(x, place) for place in range(kind.registers)]
 
+    def lanes(self, registers: list[Any]) -> Any:
+        x = ir.Constant(ir.ArrayType(v64, len(registers)), ir.Undefined)
+        for place, register in enumerate(registers):
+            x = self.b.insert_value(x, register, place)
+        return x
 
-@intrinsic
-def load(typing: Any, address: Any) -> Any:
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _Code(builder).load(arguments[0], _v64, 8)
-
-    return _vector(_address), code
-
-
-@intrinsic
-def store(typing: Any, x: Any, address: Any) -> Any:
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        _Code(builder).store(arguments[0], arguments[1], 8)
-        return context.get_dummy_value()
-
-    return types.void(_vector, _address), code
-
-
-@intrinsic
-def push(typing: Any, x: Any, symbols: Any, indexes: Any, rows: Any, entries: Any, words_end: Any) -> Any:
-    """One symbol of each lane: the states after it, how many words went out, and a mask of the escapes."""
-
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        c, b = _Code(builder), builder
-        x, symbols, indexes, rows, entries, end = arguments
-        row = c.gather(rows, b.zext(c.load(indexes, _v32, 4), _v64), _v64)
-        base, below, escape = c.low(row, 32), c.low(c.high(row, 32), 16), c.high(row, 48)
-        value = b.add(b.sext(c.load(symbols, _v32, 4), _v64), below)
-        escaped = b.icmp_unsigned(">=", value, escape)
-        entry = b.zext(c.gather(entries, b.add(base, b.select(escaped, escape, value)), _v32), _v64)
-        start, width = c.low(entry, 16), c.high(entry, 16)
-        full = b.icmp_unsigned(">=", x, b.shl(width, c.splat(32)))
-        count = c.count(full)
-        store = c.function(f"llvm.masked.compressstore.v{WIDTH}i16", ir.VoidType(), [_v16, _i16.as_pointer(), _v1])
-        at = b.sub(end, b.shl(count, ir.Constant(_i64, 1)))
-        b.call(store, [b.trunc(x, _v16), b.inttoptr(at, _i16.as_pointer()), full])
-        x = b.select(full, c.high(x, 16), x)
-        quotient = b.fptoui(b.fdiv(b.uitofp(x, _doubles), b.uitofp(width, _doubles)), _v64)
-        x = c.multiply_add(quotient, b.sub(c.splat(65536), width), b.add(x, start))
-        return _returning(context, builder, signature, [x, count, c.bits(escaped)])
-
-    result = types.Tuple((_vector, types.int64, types.int64))
-    return result(_vector, *[_address] * 5), code
+    def place(self, first: Any, stride: Any, register: int, of_string: int) -> Any:
+        """Where the items of a register stand, of which each string has ``of_string``."""
+        string, within = divmod(register, of_string)
+        start = self.b.add(first, self.b.mul(stride, ir.Constant(i64, string)))
+        return self.b.add(start, ir.Constant(i64, WIDTH * within))
 
 
-@intrinsic
-def look(typing: Any, x: Any, indexes: Any, table: Any) -> Any:
-    """The entry of each lane's bucket, and a mask of those that more than two bins share."""
-
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        c, b = _Code(builder), builder
-        x, indexes, table = arguments
-        index = b.zext(c.load(indexes, _v32, 4), _v64)
-        entries = c.gather(table, b.add(b.shl(index, c.splat(8)), c.high(c.low(x, 16), 8)), _v64)
-        return _returning(context, builder, signature, [entries, c.bits(c.unresolved(entries))])
-
-    return types.Tuple((_vector, types.int64))(_vector, _address, _address), code
+def _spread_order(lanes: int) -> list[int]:
+    order, word = [], 0
+    for lane in range(WIDTH):
+        taken = lanes >> lane & 1
+        order += [2 * word, 2 * word + 1] if taken else [128, 128]
+        word += taken
+    return order
 
 
-@intrinsic
-def refine(typing: Any, x: Any, entries: Any, table: Any) -> Any:
-    """The same with shared buckets looked up by their parts."""
-
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        c, b = _Code(builder), builder
-        x, entries, table = arguments
-        place = b.add(c.high(entries, 32), c.high(c.low(x, 8), 4))
-        entries = c.gather(table, place, _v64, c.unresolved(entries), entries)
-        return _returning(context, builder, signature, [entries, c.bits(c.unresolved(entries))])
-
-    return types.Tuple((_vector, types.int64))(_vector, _vector, _address), code
-
-
-@intrinsic
-def pop(typing: Any, x: Any, entries: Any, words: Any, out: Any) -> Any:
-    """Writes each lane's symbol: the states after it, how many words were read, and a mask of the escapes."""
-
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        c, b = _Code(builder), builder
-        x, entries, words, out = arguments
-        first, second = c.low(c.high(entries, 16), 16), c.low(c.high(entries, 32), 16)
-        into = b.sub(c.low(x, 16), c.low(entries, 16))
-        after = b.icmp_unsigned(">=", into, first)
-        into = b.select(after, b.sub(into, first), into)
-        width = b.select(after, second, first)
-        value = b.ashr(entries, c.splat(48))
-        value = b.select(after, b.add(value, c.splat(1)), value)
-        c.store(b.trunc(value, _v32), out, 4)
-        escaped = b.icmp_signed("==", value, c.splat(ESCAPED & (2**64 - 1)))
-        x = c.multiply_add(width, c.high(x, 16), into)
-        low = b.icmp_unsigned("<", x, c.splat(1 << 32))
-        spread = c.function(f"llvm.masked.expandload.v{WIDTH}i16", _v16, [_i16.as_pointer(), _v1, _v16])
-        nothing = ir.Constant(_v16, [0] * WIDTH)
-        read = b.zext(b.call(spread, [b.inttoptr(words, _i16.as_pointer()), low, nothing]), _v64)
-        x = b.select(low, b.or_(b.shl(x, c.splat(16)), read), x)
-        return _returning(context, builder, signature, [x, c.count(low), c.bits(escaped)])
-
-    result = types.Tuple((_vector, types.int64, types.int64))
-    return result(_vector, _vector, _address, _address), code
+def _pack_order(lanes: int) -> list[int]:
+    kept = [byte for lane in range(WIDTH) if lanes >> lane & 1 for byte in (2 * lane, 2 * lane + 1)]
+    return [128] * (2 * WIDTH - len(kept)) + kept
