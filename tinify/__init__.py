@@ -6,7 +6,7 @@ Floors: a module imports only from lower ones, so that ``import tinify`` and the
     F1   chunks, coders, environment, files, ops, plugin, samples
     F2   container, host
     F3   images, layers, registry
-    F4   entropy_models, kernels, spec, weights
+    F4   entropy_coders, entropy_models, kernels, spec, weights
     F5   builder, latent_codecs, metrics
     F6   losses, models
     F7   checkpoint
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tinify.codec import Codec
     from tinify.coders import CdfTables
+    from tinify.entropy_coders import available_entropy_coders, get_entropy_coder, set_entropy_coder
     from tinify.models import build_model, create_model
     from tinify.registry import register
     from tinify.spec import Spec
@@ -34,24 +35,30 @@ _HOMES = {
     "CdfTables": "tinify.coders",
     "Codec": "tinify.codec",
     "Spec": "tinify.spec",
+    "available_entropy_coders": "tinify.entropy_coders",
     "build_model": "tinify.models",
     "compress": "tinify.zoo",
     "create_model": "tinify.models",
     "decompress": "tinify.zoo",
+    "get_entropy_coder": "tinify.entropy_coders",
     "load_model": "tinify.zoo",
     "register": "tinify.registry",
+    "set_entropy_coder": "tinify.entropy_coders",
 }
 
 __all__ = [
     "CdfTables",
     "Codec",
     "Spec",
+    "available_entropy_coders",
     "build_model",
     "compress",
     "create_model",
     "decompress",
+    "get_entropy_coder",
     "load_model",
     "register",
+    "set_entropy_coder",
 ]
 
 

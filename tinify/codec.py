@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from tinify import container
 from tinify.checkpoint import model_digest
+from tinify.coders.default import rans_by_default
 from tinify.container import Box, Container, Header, Tile
 from tinify.errors import CheckpointError, CorruptFileError, CorruptStreamError, ImageError, WrongModelError
 from tinify.images import Picture, as_picture, read_picture
@@ -118,7 +119,8 @@ class Codec:
         return F.pad(x, pad, mode="replicate").contiguous(memory_format=torch.channels_last)
 
     def _encode(self, x: Tensor) -> Tile:
-        packed = self.model.compress(x)
+        with rans_by_default():
+            packed = self.model.compress(x)
         return Tile(strings=tuple(strings[0] for strings in packed["strings"]), shape=tuple(packed["shape"]))
 
     def _decode(self, tile: Tile, box: Box) -> Tensor:
@@ -129,7 +131,8 @@ class Codec:
             raise CorruptFileError(f"a tile has a latent of {tile.shape}, where its box {box} gives {expected}")
         strings = [[string] for string in tile.strings]
         try:
-            x_hat = self.model.decompress(strings, torch.Size(tile.shape))["x_hat"]
+            with rans_by_default():
+                x_hat = self.model.decompress(strings, torch.Size(tile.shape))["x_hat"]
         except CorruptStreamError as error:
             raise CorruptStreamError(
                 "the file is whole, but its symbols do not decode: most likely floating-point arithmetic differs here "

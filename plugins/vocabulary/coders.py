@@ -10,4 +10,9 @@ class Ans:
     """Interleaved rANS with 48-bit states and 16-bit words."""
 
 
-CODERS = (Ans,)
+@component("coder", "rangecoder", target="tinify.coders.range_coder:RangeCoder")
+class RangeCoder:
+    """Range coder with a 48-bit span: the shortest strings of few symbols."""
+
+
+CODERS = (Ans, RangeCoder)

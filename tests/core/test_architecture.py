@@ -27,6 +27,7 @@ FLOORS = {
     "images": 3,
     "layers": 3,
     "registry": 3,
+    "entropy_coders": 4,
     "entropy_models": 4,
     "kernels": 4,
     "spec": 4,

@@ -41,6 +41,7 @@ with tempfile.TemporaryDirectory() as scratch:
     codec = load_codec(weights)
     assert codec.model.coder is not None
     assert codec.model.coder.name == "acme/bigint"
+    assert tinify.available_entropy_coders()[-1] == "acme/bigint"
     image = picture(99, 75, 101)
     data = tinify.compress(image, model=weights)
     here = np.asarray(tinify.decompress(data, model=weights))

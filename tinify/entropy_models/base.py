@@ -39,7 +39,7 @@ class EntropyModel(nn.Module):
     """
 
     coder: Coder | None = None
-    """The entropy coder of the strings; None for the default, rANS."""
+    """The entropy coder of the strings; None for the default: see :func:`tinify.set_entropy_coder`."""
     channels: int
     """Of a model that codes without parameters; the others take their size from the parameters."""
 

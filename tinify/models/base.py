@@ -43,14 +43,13 @@ class CompressionModel(nn.Module):
         return ((name, part) for name, part in self.named_modules() if isinstance(part, EntropyModel))
 
     def use_coder(self, coder: Coder | None) -> None:
-        """Lets ``coder`` write the strings of every entropy model; None for the default, rANS.
+        """Lets ``coder`` write the strings of every entropy model; None for the default.
 
-        Raises :class:`~tinify.errors.InputError` for what is no coder.
+        The default is rANS in files, and elsewhere what :func:`tinify.set_entropy_coder` says. Raises
+        :class:`~tinify.errors.InputError` for what is no coder.
         """
         if coder is not None and not callable(getattr(coder, "decoder", None)):
-            raise InputError(
-                f"{coder!r} is no coder: give one like tinify.models.build_part('coder', 'ans'), or None for rANS"
-            )
+            raise InputError(f"{coder!r} is no coder: give one like tinify.models.build_part('coder', 'ans'), or None")
         self.coder = coder
         for _, part in self.entropy_models():
             part.coder = coder
