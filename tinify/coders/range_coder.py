@@ -22,7 +22,7 @@ class RangeCoder:
     """Range coding (Martin 1979) with a 48-bit span and 16-bit probabilities, moved in words of 16 bits.
 
     A string of any length costs less than one byte more than the information in its symbols, and what rounding takes,
-    0.0001 %: 1.5 bytes less than rANS for few symbols, and 40 for many, which rANS codes several times as fast. Every
+    0.0001 %: 1.5 bytes less than rANS for few symbols, more for many, which rANS codes several times as fast. Every
     string is that of one message alone: what damaged bytes decode to without an error is coded to these very bytes.
 
     >>> tables = CdfTables([[0, 16384, 49152, 65535, 65536]], sizes=[5], offsets=[-1])
