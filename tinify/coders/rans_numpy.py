@@ -1,21 +1,23 @@
-"""The kernels of rANS in numpy and plain Python, for where numba is not: the same bytes, in a hundred times the time.
+"""The kernels of rANS in numpy and plain Python, for where numba is not: the same bytes, in 20 to 60 times the time.
 
-Functions and their arguments are those of :mod:`tinify.coders.rans_tiny` and :mod:`tinify.coders.rans_lanes`. Steps of
-many lanes are taken in numpy, those of one lane in Python.
+Functions and their arguments, results and effects are those of :mod:`tinify.coders.rans_tiny` and
+:mod:`tinify.coders.rans_lanes`. Bins are looked up in numpy, many symbols at once. The states of many lanes step in
+numpy too, those of few in Python's integers; so do those of a damaged string, to stop at the very symbol that the
+compiled kernels stop at.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tinify.coders import rans_python
 from tinify.coders.rans_format import (
-    END,
     ESCAPE,
-    ESCAPE_BYTES,
     FINE,
     FLOOR,
     JOIN,
@@ -24,40 +26,32 @@ from tinify.coders.rans_format import (
     LANES_LOW,
     NOT_MET,
     OTHER_ROWS,
-    TINY_LOW,
-    TOO_WIDE,
     UNSOUND,
     WORD,
 )
 from tinify.coders.rans_strings import leb128
 
 Array = npt.NDArray[Any]
+_BLOCK = 1 << 14
+"""About how many symbols are looked up at once: so many stay in the processor's cache."""
+_MANY = 16
+"""From so many lanes on a step in numpy takes less time than one in Python for each."""
 
 
 def push_tinies(symbols: Array, indexes: Any, count: int, rows: Array, cdf: Array, out: Array, ends: Array) -> int:
     """See :func:`tinify.coders.rans_tiny.push_tinies`."""
-    found = _bins(symbols, indexes, 0, symbols.size, rows, cdf)
-    if found is None:
-        return -1
-    starts, widths, escapes = found[0].tolist(), found[1].tolist(), found[2]
-    p = out.size
-    for item in range(ends.size - 1, -1, -1):
-        ends[item] = p
-        backwards, x = bytearray(), 0
-        for i in range((item + 1) * count - 1, item * count - 1, -1):
-            steps = [(starts[i], widths[i])]
-            if i in escapes:
-                steps = [(byte << 8, 256) for byte in reversed(leb128(escapes[i]))] + steps
-            for start, width in steps:
-                while x >= width << 32:
-                    backwards.append(x & 255)
-                    x >>= 8
-                x = ((x // width) << 16) + x % width + start
-        while x:
-            backwards.append(x & 255)
-            x >>= 8
-        p -= len(backwards)
-        out[p : p + len(backwards)] = np.frombuffer(bytes(reversed(backwards)), np.uint8)
+    p, together = out.size, max(1, _BLOCK // max(count, 1))
+    for stop in range(ends.size, 0, -together):
+        start = max(0, stop - together)
+        bins = _bins(symbols, indexes, start * count, (stop - start) * count, rows, cdf)
+        if bins is None:
+            return -1
+        steps = _backwards(*bins)
+        for item in range(stop - 1, start - 1, -1):
+            ends[item] = p
+            string = rans_python.push_tiny(islice(steps, count))
+            out[p - len(string) : p] = np.frombuffer(string, np.uint8)
+            p -= len(string)
     return p
 
 
@@ -65,13 +59,13 @@ def pop_tinies(
     data: Array, ends: Array, indexes: Any, count: int, rows: Array, cdf: Array, buckets: Array, out: Array
 ) -> tuple[int, int]:
     """See :func:`tinify.coders.rans_tiny.pop_tinies`."""
-    begin, search = 0, _Search(rows, cdf)
+    begin, state = 0, np.zeros(2, np.int64)
     for item, end in enumerate(ends.tolist()):
         if end > begin and data[begin] == 0:
             return UNSOUND, item
-        state = [0, begin]
-        status = _pop_tiny(data[:end].tobytes(), state, _rows(indexes, item * count, count), search, out, item * count)
-        if status == FINE and state != [0, end]:
+        state[:] = 0, begin
+        status = _pop_tiny(data[:end], state, indexes, item * count, count, rows, cdf, buckets, out)
+        if status == FINE and state.tolist() != [0, end]:
             status = UNSOUND
         if status != FINE:
             return status, item
@@ -81,44 +75,15 @@ def pop_tinies(
 
 def pop_tiny(data: Array, state: Array, indexes: Any, rows: Array, cdf: Array, buckets: Array, out: Array) -> int:
     """See :func:`tinify.coders.rans_tiny.pop_tiny`."""
-    now = state.tolist()
-    status = _pop_tiny(data.tobytes(), now, _rows(indexes, 0, out.size), _Search(rows, cdf), out, 0)
-    state[:] = now
-    return status
+    return _pop_tiny(data, state, indexes, 0, indexes.size, rows, cdf, buckets, out)
 
 
-def _pop_tiny(data: bytes, state: list[int], rows: Array, search: _Search, out: Array, first: int) -> int:
-    x, p = state
-
-    def refill() -> None:
-        nonlocal x, p
-        while x < TINY_LOW and p < len(data):
-            x = x << 8 | data[p]
-            p += 1
-
-    refill()
-    for i, row in enumerate(rows.tolist(), first):
-        if not 0 <= row < search.count:
-            return OTHER_ROWS
-        place, start, width, offset, escape = search(row, x & 65535)
-        x = width * (x >> 16) + (x & 65535) - start
-        refill()
-        if place == escape:
-            folded, shift, byte = 0, 0, 128
-            while byte >= 128:
-                if shift == 7 * ESCAPE_BYTES:
-                    return UNSOUND
-                byte = x >> 8 & 255
-                x = x >> 16 << 8 | x & 255
-                refill()
-                folded |= (byte & 127) << shift
-                shift += 7
-            place = _unfold(folded, escape)
-        status = _put(out, i, place + offset)
-        if status != FINE:
-            return status
-    state[:] = x, p
-    return FINE
+def _pop_tiny(
+    data: Array, state: Array, indexes: Any, first: int, count: int, rows: Array, cdf: Array, buckets: Array, out: Array
+) -> int:
+    named = _named(indexes, first, count, rows)
+    status = rans_python.pop_tiny(data, state, named, rows, cdf, buckets, out, first)
+    return OTHER_ROWS if status == FINE and named.size < count else status
 
 
 def push_string(
@@ -135,51 +100,58 @@ def push_string(
     written: Array,
 ) -> int:
     """See :func:`tinify.coders.rans_lanes.push_string`."""
-    found = _bins(symbols, indexes, first, count, rows, cdf)
-    if found is None:
-        return OTHER_ROWS
-    starts, widths, far = found
-    lanes, left, p, e = states.size, count, words.size, 0
-    for i in sorted(far, reverse=True):
-        encoded = leb128(far[i])
-        escapes[e : e + len(encoded)] = list(encoded[::-1])
-        e += len(encoded)
+    lanes, left, together, p, e = states.size, count, 0 if forks else count, words.size, 0
+    enough = p - 2 * (lanes - 1)
     states[:] = LANES_LOW
-    if forks:
-        left, p = _push_tail(starts, widths, states, words)
-    written[:] = left, p, e
     while left:
-        begin = (left - 1) // lanes * lanes  # a string that does not fork may end amid its lanes
-        own, start, width = states[: left - begin], starts[begin:left], widths[begin:left]
-        full = own >= width << 32
-        given = own[full]
-        words[p - given.size : p] = given & 65535
-        p -= given.size
-        own[full] >>= 16
-        own[:] = (own // width << 16) + own % width + start
+        begin = _block_before(left, lanes)
+        bins = _bins(symbols, indexes, first + begin, left - begin, rows, cdf)
+        if bins is None:
+            written[:] = -1, p, e
+            return OTHER_ROWS
+        starts, widths, folded = bins
+        e = _push_escapes(folded, escapes, e)
+        left -= begin
+        if not together:  # the tail
+            left, p = rans_python.push_each(starts, widths, states[:1], words, p, p - enough, lanes)
+            if left and lanes > 1:
+                given = words[p : p + 2 * (lanes - 1)].astype(np.int64)
+                states[1:] = LANES_LOW | given[::2] << 16 | given[1::2]
+                p += given.size
+            together = begin + left if left else 0
+        whole = left // lanes * lanes if lanes >= _MANY else 0
+        _, p = rans_python.push_each(starts[whole:left], widths[whole:left], states, words, p, left + 1, lanes)
+        p = _push_groups(starts[:whole], widths[:whole], states, words, p)
         left = begin
-    written[1] = p
+    written[:] = together, p, e
     return FINE
 
 
-def _push_tail(starts: Array, widths: Array, states: Array, words: Array) -> tuple[int, int]:
-    """Codes the tail by the first lane and starts the others; returns how many are left and where words begin."""
-    lanes, left, x = states.size, starts.size, LANES_LOW
-    backwards: list[int] = []
-    while left and not (len(backwards) >= 2 * (lanes - 1) and left % lanes == 0):
-        left -= 1
-        start, width = int(starts[left]), int(widths[left])
-        if x >= width << 32:
-            backwards.append(x & 65535)
-            x >>= 16
-        x = ((x // width) << 16) + x % width + start
-    states[0] = x
-    if left:
-        for lane in range(1, lanes):
-            states[lane] = LANES_LOW | backwards.pop() << 16 | backwards.pop()
-    p = words.size - len(backwards)
-    words[p:] = backwards[::-1]
-    return left, p
+def _push_groups(starts: Array, widths: Array, states: Array, words: Array, p: int) -> int:
+    """Codes a symbol by every lane, again and again; returns where the words begin."""
+    shape = -1, states.size
+    starts, widths = starts.reshape(shape), widths.reshape(shape)
+    lows, full = np.empty(starts.shape, np.uint16), np.empty(starts.shape, np.bool_)
+    parts = starts, widths, 65536 - widths, widths << 32, lows, full
+    shift, quotient = np.empty_like(states), np.empty_like(states)
+    for start, width, rest, limit, low, over in zip(*(part[::-1] for part in parts), strict=True):
+        low[:] = states
+        np.greater_equal(states, limit, out=over)
+        np.left_shift(over, 4, out=shift)
+        np.right_shift(states, shift, out=states)
+        np.floor_divide(states, width, out=quotient)
+        np.multiply(quotient, rest, out=quotient)
+        np.add(quotient, start, out=quotient)
+        np.add(states, quotient, out=states)
+    given = lows[full]
+    words[p - given.size : p] = given
+    return p - int(given.size)
+
+
+def _push_escapes(folded: Array, escapes: Array, e: int) -> int:
+    encoded = b"".join(leb128(value)[::-1] for value in folded[folded >= 0][::-1].tolist())
+    escapes[e : e + len(encoded)] = np.frombuffer(encoded, np.uint8)
+    return e + len(encoded)
 
 
 def pop_string(
@@ -196,170 +168,160 @@ def pop_string(
     out: Array,
 ) -> int:
     """See :func:`tinify.coders.rans_lanes.pop_string`."""
-    search, named, done = _Search(rows, cdf), _rows(indexes, first, count), 0
+    done = 0
     while done < count:
         if cursor[JOIN] == 0 and _join(cursor, states, words) != FINE:
             return NOT_MET
-        lanes, lane = cursor[[LANES, LANE]].tolist()
-        step = min(lanes - lane, count - done)  # to where a group of all lanes begins
+        step = count - done
         if cursor[JOIN] > 0:
-            step = min(step, cursor[JOIN])
-        elif lanes == 1:
-            step = count - done
-        pop = _pop_alone if lanes == 1 else _pop_group
-        status = pop(words, data, cursor, states, named[done : done + step], search, out, first + done)
+            step = min(step, int(cursor[JOIN]))
+        status = _pop_lanes(words, data, cursor, states, indexes, first + done, step, rows, cdf, buckets, out)
         if status != FINE:
             return status
         if cursor[JOIN] > 0:
             cursor[JOIN] -= step
-        done += int(step)
-    return FINE
-
-
-def _pop_group(
-    words: Array, data: Array, cursor: Array, states: Array, rows: Array, search: _Search, out: Array, first: int
-) -> int:
-    """Decodes a symbol from each of some consecutive lanes."""
-    if not _known(rows, search):
-        return OTHER_ROWS
-    word, end, escape, floor, lane = cursor[[WORD, END, ESCAPE, FLOOR, LANE]].tolist()
-    own = states[lane : lane + rows.size]
-    slots = own & 65535
-    places, starts, widths, offsets, last = search.many(rows, slots)
-    x = widths * (own >> 16) + slots - starts
-    low = np.flatnonzero(x < LANES_LOW)
-    if word + low.size > end:
-        return UNSOUND
-    x[low] = x[low] << 16 | words[word : word + low.size]
-    values = places + offsets
-    for at in np.flatnonzero(places == last).tolist():
-        folded, escape = _read_escape(data, escape, floor)
-        if folded < 0:
-            return UNSOUND
-        values[at] = _unfold(folded, int(last[at])) + int(offsets[at])
-    for limits, status in ((np.iinfo(np.int32), UNSOUND), (np.iinfo(out.dtype), TOO_WIDE)):
-        if not limits.min <= values.min() <= values.max() <= limits.max:
-            return status
-    own[:] = x
-    out[first : first + rows.size] = values
-    cursor[WORD], cursor[ESCAPE], cursor[LANE] = word + low.size, escape, (lane + rows.size) % cursor[LANES]
-    return FINE
-
-
-def _pop_alone(
-    words: Array, data: Array, cursor: Array, states: Array, rows: Array, search: _Search, out: Array, first: int
-) -> int:
-    """Decodes symbols from the only lane that is left."""
-    x = int(states[0])
-    word, end, escape, floor = cursor[[WORD, END, ESCAPE, FLOOR]].tolist()
-    for i, row in enumerate(rows.tolist(), first):
-        if not 0 <= row < search.count:
-            return OTHER_ROWS
-        place, start, width, offset, last = search(row, x & 65535)
-        x = width * (x >> 16) + (x & 65535) - start
-        if x < LANES_LOW:
-            if word == end:
-                return UNSOUND
-            x = x << 16 | int(words[word])
-            word += 1
-        if place == last:
-            folded, escape = _read_escape(data, escape, floor)
-            if folded < 0:
-                return UNSOUND
-            place = _unfold(folded, last)
-        status = _put(out, i, place + offset)
-        if status != FINE:
-            return status
-    states[0], cursor[WORD], cursor[ESCAPE] = x, word, escape
+        done += step
     return FINE
 
 
 def _join(cursor: Array, states: Array, words: Array) -> int:
-    rest = states[1:]
-    if (rest >> 32 != 1).any():
-        return NOT_MET
-    cursor[WORD] -= 2 * rest.size
-    given = np.stack([rest >> 16 & 65535, rest & 65535], axis=1).reshape(-1)
-    words[cursor[WORD] : cursor[WORD] + given.size] = given
+    p = cursor[WORD] = int(cursor[WORD]) - 2 * (states.size - 1)
+    for x in states[1:].tolist():
+        if x >> 32 != 1:
+            return NOT_MET
+        words[p : p + 2] = x >> 16 & 65535, x & 65535
+        p += 2
     cursor[LANES], cursor[LANE], cursor[JOIN] = 1, 0, -1
     return FINE
 
 
+def _pop_lanes(
+    words: Array,
+    data: Array,
+    cursor: Array,
+    states: Array,
+    indexes: Any,
+    first: int,
+    count: int,
+    rows: Array,
+    cdf: Array,
+    buckets: Array,
+    out: Array,
+) -> int:
+    """See :func:`tinify.coders.rans_lanes.pop_lanes`."""
+    place, lanes, done = cursor.copy(), int(cursor[LANES]), 0
+    # Their search is made anew in every call, in the time of an eighth of a symbol for each entry of the tables.
+    search = _Search(rows, cdf) if lanes >= _MANY and count >= max(4 * lanes, cdf.size // 8) else None
+    while done < count:
+        ragged = -int(place[LANE]) % lanes
+        step = min(count - done, ragged or _BLOCK // lanes * lanes)
+        named = _named(indexes, first + done, step, rows)
+        begin, whole = first + done, 0
+        if search and not ragged:
+            whole = named.size // lanes * lanes
+            if whole and not _pop_groups(words, data, place, states, named[:whole], search, out, begin):
+                whole = 0  # it ends in there
+        status = rans_python.pop_each(words, data, place, states, named[whole:], rows, cdf, buckets, out, begin + whole)
+        if status == FINE and named.size < step:
+            status = OTHER_ROWS
+        if status != FINE:
+            return status
+        done += step
+    cursor[:] = place
+    return FINE
+
+
+def _pop_groups(
+    words: Array, data: Array, cursor: Array, states: Array, named: Array, search: _Search, out: Array, first: int
+) -> bool:
+    """Decodes a symbol from every lane, again and again; False, and nothing is done, if the string ends in there."""
+    p, end, e, floor = cursor[: FLOOR + 1].tolist()
+    lanes, x = states.size, states.copy()
+    keys = (named << 17).reshape(-1, lanes)
+    ahead = words[p : min(end, p + named.size)].astype(np.int64)
+    taken, found, slot = 0, np.empty(keys.shape, np.int64), np.empty_like(x)
+    for key, after in zip(keys, found, strict=True):
+        np.bitwise_and(x, 65535, out=slot)
+        np.add(slot, key, out=slot)
+        after[:] = search.keys.searchsorted(slot, "right")
+        np.subtract(slot, search.starts.take(after), out=slot)
+        np.right_shift(x, 16, out=x)
+        np.multiply(x, search.widths.take(after), out=x)
+        np.add(x, slot, out=x)
+        low = (x < LANES_LOW).nonzero()[0]
+        if low.size:
+            more = ahead[taken : taken + low.size]
+            if more.size < low.size:
+                return False
+            x[low] = x[low] << 16 | more
+            taken += low.size
+    base, offset, escape = search.rows[named].T
+    values = found.reshape(-1) - 1 - base
+    for at in (values == escape).nonzero()[0].tolist():
+        folded, e = rans_python.pop_escape(data, e, floor)
+        if folded < 0:
+            return False
+        values[at] = rans_python.unfold(folded, int(escape[at]))
+    values += offset
+    limits = np.iinfo(out.dtype)
+    if values.size and not limits.min <= values.min() <= values.max() <= limits.max:
+        return False
+    out[first : first + values.size] = values
+    states[:] = x
+    cursor[WORD], cursor[ESCAPE] = p + taken, e
+    return True
+
+
 class _Search:
-    """Finds the bin of a slot: its place in the row, start, width, the row's offset and its escape."""
+    """The bins of all rows as one sorted array, so that one search finds those of many lanes.
+
+    A search gives the entry after the one looked for; ``starts`` and ``widths`` stand where it points.
+    """
 
     def __init__(self, rows: Array, cdf: Array) -> None:
-        self.count = len(rows)
-        self._rows, self._cdf = rows.astype(np.int64), cdf.astype(np.int64)
-        self._lists: dict[int, tuple[list[int], int, int]] = {}
-        # Rows one above another, so that one sorted array holds them all.
-        above = np.repeat(np.arange(self.count), np.diff(rows[:, 0], append=cdf.size))
-        self._sorted = self._cdf + above * 65537
-
-    def __call__(self, row: int, slot: int) -> tuple[int, int, int, int, int]:
-        if row not in self._lists:
-            base, offset, escape = self._rows[row].tolist()
-            self._lists[row] = self._cdf[base : base + escape + 2].tolist(), offset, escape
-        cdf, offset, escape = self._lists[row]
-        place = bisect_right(cdf, slot) - 1
-        return place, cdf[place], cdf[place + 1] - cdf[place], offset, escape
-
-    def many(self, rows: Array, slots: Array) -> tuple[Array, Array, Array, Array, Array]:
-        at = np.searchsorted(self._sorted, slots + rows.astype(np.int64) * 65537, side="right") - 1
-        base, offset, escape = self._rows[rows].T
-        start = self._cdf[at]
-        return at - base, start, self._cdf[at + 1] - start, offset, escape
+        self.rows = rows.astype(np.int64)
+        row = np.repeat(np.arange(len(rows), dtype=np.int64), self.rows[:, 2] + 2)
+        self.keys = cdf + (row << 17)
+        self.starts = np.append(0, self.keys)
+        self.widths = np.append(0, np.append(np.diff(cdf.astype(np.int64)), 0))
 
 
-def _rows(indexes: Any, first: int, count: int) -> Array:
+def _block_before(left: int, lanes: int) -> int:
+    """Where a block begins that ends before symbol ``left``: at a multiple of the lanes."""
+    size = -(-_BLOCK // lanes) * lanes
+    return (left - 1) // size * size
+
+
+def _named(indexes: Any, first: int, count: int, rows: Array) -> Array:
+    """The rows of some symbols as int64, up to the first that has none."""
     if isinstance(indexes, tuple):
         values, length = indexes
-        named: Array = values[np.arange(first, first + count) // length]
-        return named
-    return np.asarray(indexes[first : first + count])
-
-
-def _known(rows: Array, search: _Search) -> bool:
-    return not rows.size or 0 <= rows.min() <= rows.max() < search.count
+        named = values[np.arange(first, first + count) // length].astype(np.int64)
+    else:
+        named = indexes[first : first + count].astype(np.int64)
+    wrong = ((named < 0) | (named >= len(rows))).nonzero()[0]
+    sound: Array = named[: wrong[0]] if wrong.size else named
+    return sound
 
 
 def _bins(
     symbols: Array, indexes: Any, first: int, count: int, rows: Array, cdf: Array
-) -> tuple[Array, Array, dict[int, int]] | None:
-    """Start and width of every symbol's bin, and the folded distance of those that escape; None for other rows."""
-    named = _rows(indexes, first, count)
-    if named.size and not 0 <= named.min() <= named.max() < len(rows):
+) -> tuple[Array, Array, Array] | None:
+    """Of each symbol: its bin's start and width, and its folded distance, -1 for no escape; None for other rows."""
+    named = _named(indexes, first, count, rows)
+    if named.size < count:
         return None
-    base, offset, escape = rows.astype(np.int64)[named].T
+    base, offset, escape = rows[named].T.astype(np.int64)
     values = symbols[first : first + count] - offset
-    far = np.flatnonzero((values < 0) | (values >= escape))
-    folded = np.where(values < 0, -2 * values - 1, 2 * (values - escape))[far]
+    far = ((values < 0) | (values >= escape)).nonzero()[0]
+    folded = np.full(count, -1, np.int64)
+    folded[far] = np.where(values < 0, -2 * values - 1, 2 * (values - escape))[far]
     values[far] = escape[far]
-    starts = cdf[base + values].astype(np.int64)
-    widths = cdf[base + values + 1] - starts
-    return starts, widths, dict(zip(far.tolist(), folded.tolist(), strict=True))
+    at = base + values
+    starts = cdf[at].astype(np.int64)
+    return starts, cdf[at + 1] - starts, folded
 
 
-def _read_escape(data: Array, at: int, floor: int) -> tuple[int, int]:
-    folded, shift, byte = 0, 0, 128
-    while byte >= 128:
-        if shift == 7 * ESCAPE_BYTES or at <= floor:
-            return -1, at
-        at -= 1
-        byte = int(data[at])
-        folded |= (byte & 127) << shift
-        shift += 7
-    return folded, at
-
-
-def _unfold(folded: int, escape: int) -> int:
-    return -((folded + 1) >> 1) if folded & 1 else escape + (folded >> 1)
-
-
-def _put(out: Array, at: int, value: int) -> int:
-    if not -(2**31) <= value < 2**31:
-        return UNSOUND
-    if out.itemsize < 4 and not -(2**15) <= value < 2**15:
-        return TOO_WIDE
-    out[at] = value
-    return FINE
+def _backwards(*bins: Array) -> Iterator[tuple[int, int, int]]:
+    starts, widths, folded = (part[::-1].tolist() for part in bins)
+    return zip(starts, widths, folded, strict=True)

@@ -1,0 +1,300 @@
+"""The kernels of rANS in numpy: results, buffers, states and refusals are those of the compiled ones."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+from tinify.coders import CdfTables, rans_lanes, rans_numpy, rans_tiny
+from tinify.coders.rans_format import CURSOR, ESCAPE_BYTES, FINE, NOT_MET, OTHER_ROWS, STATUS, TOO_WIDE, UNSOUND
+from tinify.coders.rans_strings import compose, read_lane_string
+from tinify.coders.rans_tables import flat
+from tinify.errors import CorruptStreamError
+
+INT32 = np.iinfo(np.int32)
+LANES = [1, 2, 8, 32, 128]
+SPARE = 5
+"""Symbols before those that are coded, and after them: kernels must leave them alone."""
+TYPES = [(np.int32, np.int32, 1), (np.int16, np.uint8, 1), (np.int32, np.int16, 70)]
+"""Of symbols, of indexes, and the length of their runs; each takes seconds to compile."""
+
+
+def tables_of(rows: list[list[int]], offsets: list[int]) -> CdfTables:
+    width = max(map(len, rows))
+    return CdfTables([row + [0] * (width - len(row)) for row in rows], [len(row) for row in rows], offsets)
+
+
+EXTREME = tables_of(
+    [
+        [0, 65535, 65536],
+        [0, 1, 65536],
+        [0, 65536],
+        [0, 1, 65535, 65536],
+        list(range(65537)),
+        list(range(0, 65537, 4096)),
+    ],
+    [0, -3, 7, INT32.max - 1, -30000, INT32.min],
+)
+FEW = tables_of([[0, 5000, 60000, 65000, 65536], [0, 60000, 65535, 65536]], [-2, 0])
+
+
+@st.composite
+def table_sets(draw: st.DrawFn) -> CdfTables:
+    if draw(st.integers(0, 3)) == 0:
+        return EXTREME
+    cuts = st.sets(st.integers(1, 65535), max_size=40)
+    rows = [[0, *sorted(row), 65536] for row in draw(st.lists(cuts, min_size=1, max_size=4))]
+    return tables_of(rows, draw(st.lists(st.integers(-(10**6), 10**6), min_size=len(rows), max_size=len(rows))))
+
+
+class Message:
+    """Symbols and indexes as kernels take them, with spare ones around; read-only for numpy's."""
+
+    def __init__(self, tables: CdfTables, count: int, seed: int, escaping: float, types: Any = TYPES[0]) -> None:
+        symbol, index, run = types
+        random, size = np.random.default_rng(seed), count + 2 * SPARE
+        values = random.integers(0, len(tables), -(-size // run))
+        indexes = np.repeat(values, run)[:size]
+        symbols = np.empty(size, np.int64)
+        for row in range(len(tables)):
+            own = indexes == row
+            slots = random.integers(0, 65536, int(own.sum()))
+            places = np.searchsorted(tables.cdfs[row, : tables.sizes[row]], slots, side="right") - 1
+            symbols[own] = places + tables.offsets[row]
+        far = random.random(size) < escaping
+        symbols[far] = random.integers(INT32.min, INT32.max, int(far.sum()), endpoint=True)
+        limits = np.iinfo(symbol)
+        self.count, self.form, self.run = count, flat(tables), run
+        self.symbols = np.clip(symbols, limits.min, limits.max).astype(symbol)
+        self.values = values.astype(index)
+
+    @property
+    def indexes(self) -> Any:
+        return (self.values, self.run) if self.run > 1 else self.values
+
+    def blank(self, dtype: Any = None) -> Any:
+        return np.full(self.symbols.size, 99, dtype or self.symbols.dtype)
+
+
+class LanesWriter:
+    """A string pushed by one module's kernel, and all that it touched."""
+
+    def __init__(self, module: Any, message: Message, lanes: int, forks: bool) -> None:
+        count, form = message.count, message.form
+        self.states, self.written = np.zeros(lanes, np.int64), np.zeros(3, np.int64)
+        words, escapes = np.zeros(count + 16, np.uint16), np.zeros(ESCAPE_BYTES * count, np.uint8)
+        self.status = module.push_string(
+            message.symbols, message.indexes, SPARE, count, form.rows, form.cdf, self.states, words, escapes, forks,
+            self.written,
+        )  # fmt: skip
+        self.left, begin, end = self.written.tolist()
+        self.words, self.escapes = words[begin:], escapes[:end]
+
+    def string(self, count: int, forks: bool) -> bytes:
+        tail = count - self.left if forks and self.left else 0
+        return compose(self.states if self.left else self.states[:1], tail, self.words, self.escapes)
+
+    def all(self) -> list[Any]:
+        return [self.status, *(part.tolist() for part in (self.states, self.written, self.words, self.escapes))]
+
+
+class LanesReader:
+    """A lane string being popped by one module's kernel."""
+
+    def __init__(self, module: Any, message: Message, data: bytes, dtype: Any = None) -> None:
+        string = read_lane_string(data, 0, len(data), message.count)
+        self.module, self.message, self.data = module, message, np.frombuffer(data, np.uint8)
+        self.words, self.cursor = np.zeros(string.words + 1, np.uint16), np.zeros(len(CURSOR), np.int64)
+        self.states, self.out = np.zeros(string.lanes, np.int64), message.blank(dtype)
+        string.start(self.words, 0, self.cursor, self.states)
+
+    def pop(self, begin: int, end: int) -> int:
+        form = self.message.form
+        status: int = self.module.pop_string(
+            self.words, self.data, self.cursor, self.states, self.message.indexes, SPARE + begin, end - begin,
+            form.rows, form.cdf, form.buckets, self.out,
+        )  # fmt: skip
+        return status
+
+    def all(self) -> list[Any]:
+        return [part.tolist() for part in (self.words, self.cursor, self.states, self.out)]
+
+
+class Tinies:
+    """Tiny strings pushed by one module's kernel."""
+
+    def __init__(self, module: Any, message: Message, items: int) -> None:
+        count, form = message.count // items, message.form
+        symbols = message.symbols[: items * count]
+        self.out, self.ends = np.zeros(7 * symbols.size + 8 * items, np.uint8), np.zeros(items, np.int64)
+        self.begin = module.push_tinies(symbols, message.indexes, count, form.rows, form.cdf, self.out, self.ends)
+        self.strings = self.out[self.begin :].tobytes()
+
+
+def pop_tinies(module: Any, message: Message, data: bytes, ends: Any, count: int, dtype: Any = None) -> list[Any]:
+    form, out = message.form, message.blank(dtype)
+    status, item = module.pop_tinies(
+        np.frombuffer(data, np.uint8), ends, message.indexes, count, form.rows, form.cdf, form.buckets, out
+    )
+    return [status, item, out.tolist()]
+
+
+def pop_tiny(module: Any, message: Message, data: bytes, cuts: list[int]) -> list[Any]:
+    """The statuses, states and symbols of slices between the cuts, up to the first that fails."""
+    form, state, seen = message.form, np.zeros(2, np.int64), []
+    for begin, end in pairwise(cuts):
+        out = np.full(end - begin, 99, np.int32)
+        rows = message.values[begin:end]
+        status = module.pop_tiny(np.frombuffer(data, np.uint8), state, rows, form.rows, form.cdf, form.buckets, out)
+        seen.append([status, *state.tolist(), out.tolist()])
+        if status != FINE:
+            break
+    return seen
+
+
+def damaged(data: st.DataObject, string: bytes, first: int = 0) -> bytes:
+    """The string with some bytes from ``first`` on changed, and perhaps cut short."""
+    spoilt = bytearray(string)
+    assume(len(spoilt) > first)
+    for _ in range(data.draw(st.integers(0, 3))):
+        spoilt[data.draw(st.integers(first, len(spoilt) - 1))] = data.draw(st.integers(0, 255))
+    return bytes(spoilt[: data.draw(st.just(len(spoilt)) | st.integers(first, len(spoilt)))])
+
+
+counts = st.integers(0, 300) | st.sampled_from([1023, 4097, 4104, 5000, 8192, 33_000])
+escapings = st.sampled_from([0.0, 0.003, 0.3, 1.0])
+seeds = st.integers(0, 2**32)
+
+
+@given(table_sets(), counts, st.sampled_from(LANES), st.booleans(), seeds, escapings, st.sampled_from(TYPES))
+@example(EXTREME, 33_000, 32, True, 0, 0.01, TYPES[0])
+@example(EXTREME, 33_001, 128, False, 0, 0.01, TYPES[1])
+def test_lanes_are_the_compiled_ones(
+    tables: CdfTables, count: int, lanes: int, forks: bool, seed: int, escaping: float, types: Any
+) -> None:
+    message = Message(tables, count, seed, escaping, types)
+    written = LanesWriter(rans_lanes, message, lanes, forks)
+    assert written.status == FINE
+    assert LanesWriter(rans_numpy, message, lanes, forks).all() == written.all()
+    cuts = sorted(np.random.default_rng(seed).integers(0, count + 1, 3).tolist())
+    ours, theirs = (LanesReader(module, message, written.string(count, forks)) for module in (rans_numpy, rans_lanes))
+    for begin, end in pairwise([0, *cuts, count]):
+        assert ours.pop(begin, end) == theirs.pop(begin, end) == FINE
+        assert ours.all() == theirs.all()
+    coded = slice(SPARE, SPARE + count)
+    assert (ours.out[coded] == message.symbols[coded]).all()
+
+
+@pytest.mark.parametrize("lanes", LANES)
+def test_strings_of_many_blocks(lanes: int) -> None:
+    message = Message(FEW, 140_001, lanes, 0.001)
+    for forks in (False, True):
+        written = LanesWriter(rans_lanes, message, lanes, forks)
+        assert LanesWriter(rans_numpy, message, lanes, forks).all() == written.all()
+        reader = LanesReader(rans_numpy, message, written.string(message.count, forks))
+        assert reader.pop(0, message.count) == FINE
+        assert (reader.out[SPARE:-SPARE] == message.symbols[SPARE:-SPARE]).all()
+
+
+@given(table_sets(), counts, st.sampled_from(LANES), st.booleans(), seeds, escapings, st.booleans(), st.data())
+def test_damaged_lanes_end_as_the_compiled_ones_do(
+    tables: CdfTables, count: int, lanes: int, forks: bool, seed: int, escaping: float, short: bool, data: st.DataObject
+) -> None:
+    message = Message(tables, count, seed, escaping)
+    written = LanesWriter(rans_lanes, message, lanes, forks)
+    string = damaged(data, written.string(count, forks), first=1)
+    if data.draw(st.booleans()) and count:
+        message.values[SPARE + data.draw(st.integers(0, count - 1))] = data.draw(st.sampled_from([-1, len(tables)]))
+    dtype = np.int16 if short else np.int32
+    try:
+        ours, theirs = (LanesReader(module, message, string, dtype) for module in (rans_numpy, rans_lanes))
+    except CorruptStreamError:
+        return
+    assert ours.pop(0, count) == theirs.pop(0, count)
+    assert ours.all() == theirs.all()
+
+
+def test_lanes_end_in_every_way() -> None:
+    message = Message(FEW, 9000, 0, 0.01)
+    string = LanesWriter(rans_numpy, message, 32, True).string(message.count, True)
+    cut, met = string[: len(string) // 2], bytearray(string)
+    met[len(string) // 3] ^= 255
+    ends = {FINE: (string, np.int32), UNSOUND: (cut, np.int32), TOO_WIDE: (string, np.int16), NOT_MET: (met, np.int32)}
+    for module in (rans_numpy, rans_lanes):
+        for status, (data, dtype) in ends.items():
+            assert LanesReader(module, message, bytes(data), dtype).pop(0, message.count) == status
+    message.values[5000] = 2
+    assert LanesReader(rans_numpy, message, string).pop(0, message.count) == OTHER_ROWS
+    assert LanesWriter(rans_numpy, message, 32, True).status == OTHER_ROWS
+    assert {*ends, OTHER_ROWS} == {*STATUS}
+
+
+@given(table_sets(), st.integers(0, 300) | st.just(4096), st.integers(1, 40), seeds, escapings, st.sampled_from(TYPES))
+@example(EXTREME, 4096, 30, 0, 0.1, TYPES[0])
+def test_tinies_are_the_compiled_ones(
+    tables: CdfTables, count: int, items: int, seed: int, escaping: float, types: Any
+) -> None:
+    message = Message(tables, count * items, seed, escaping, types)
+    ours, theirs = (Tinies(module, message, items) for module in (rans_numpy, rans_tiny))
+    assert (ours.begin, ours.strings, ours.ends.tolist()) == (theirs.begin, theirs.strings, theirs.ends.tolist())
+    ends = ours.ends - ours.begin
+    popped = pop_tinies(rans_numpy, message, ours.strings, ends, count)
+    assert popped == pop_tinies(rans_tiny, message, ours.strings, ends, count)
+    assert popped[:2] == [FINE, items]
+    assert popped[2][: count * items] == message.symbols[: count * items].tolist()
+
+
+@given(table_sets(), st.integers(1, 300), st.integers(1, 5), seeds, escapings, st.booleans(), st.data())
+def test_damaged_tinies_end_as_the_compiled_ones_do(
+    tables: CdfTables, count: int, items: int, seed: int, escaping: float, short: bool, data: st.DataObject
+) -> None:
+    message = Message(tables, count * items, seed, escaping)
+    written = Tinies(rans_tiny, message, items)
+    string = damaged(data, written.strings)
+    if data.draw(st.booleans()):
+        message.values[data.draw(st.integers(0, count * items - 1))] = data.draw(st.sampled_from([-1, len(tables)]))
+    ends = np.minimum(written.ends - written.begin, len(string))
+    dtype = np.int16 if short else np.int32
+    assert pop_tinies(rans_numpy, message, string, ends, count, dtype) == pop_tinies(
+        rans_tiny, message, string, ends, count, dtype
+    )
+    cuts = [0, *sorted(data.draw(st.lists(st.integers(0, count), max_size=4))), count]
+    assert pop_tiny(rans_numpy, message, string, cuts) == pop_tiny(rans_tiny, message, string, cuts)
+
+
+def test_other_rows_are_not_written() -> None:
+    message = Message(FEW, 100, 0, 0.0)
+    message.values[50] = 2
+    for module in (rans_numpy, rans_tiny):
+        assert Tinies(module, message, 4).begin == -1
+
+
+def test_read_only_arrays_are_read() -> None:
+    message = Message(FEW, 5000, 1, 0.01)
+    parts = [message.symbols, message.values]
+    for part in parts:
+        part.flags.writeable = False
+    written = LanesWriter(rans_numpy, message, 32, True)
+    reader = LanesReader(rans_numpy, message, written.string(message.count, True))
+    assert reader.pop(0, message.count) == FINE
+    tiny = Tinies(rans_numpy, message, 2)
+    count = message.count // 2
+    assert pop_tinies(rans_numpy, message, tiny.strings, tiny.ends - tiny.begin, count)[:2] == [FINE, 2]
+
+
+def test_numba_is_not_imported() -> None:
+    use = (
+        "from tinify.coders import CdfTables; from tinify.coders.rans import RansCoder; coder = RansCoder('numpy'); "
+        "tables = CdfTables([[0, 9, 65536]], [3], [0]); rows = [0] * 9000; "
+        "tables.decode(tables.encode(rows, rows, coder=coder), rows, coder=coder)"
+    )
+    for code in ("import tinify.coders.rans_numpy", use):
+        command = [sys.executable, "-c", f"import sys; {code}; print({{'numba', 'torch'}} & {{*sys.modules}})"]
+        assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "set()\n"
