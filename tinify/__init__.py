@@ -4,7 +4,7 @@ Floors: a module imports only from lower ones, so that ``import tinify`` and the
 
     F0   errors
     F1   chunks, coders, environment, files, ops, plugin, samples
-    F2   container, host
+    F2   ans, container, host
     F3   images, layers, registry
     F4   entropy_coders, entropy_models, kernels, spec, weights
     F5   builder, latent_codecs, metrics

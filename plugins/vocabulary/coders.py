@@ -15,4 +15,9 @@ class RangeCoder:
     """Range coder with a 48-bit span: the shortest strings of few symbols."""
 
 
-CODERS = (Ans, RangeCoder)
+@component("coder", "compat", target="tinify.coders.compat:CompatCoder")
+class Compat:
+    """rANS with one 64-bit state, the strings of CompressAI."""
+
+
+CODERS = (Ans, RangeCoder, Compat)

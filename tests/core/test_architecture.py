@@ -22,6 +22,7 @@ FLOORS = {
     "ops": 1,
     "plugin": 1,
     "samples": 1,
+    "ans": 2,
     "container": 2,
     "host": 2,
     "images": 3,

@@ -13,7 +13,7 @@ import tinify
 
 # What a machine without torch can try; with torch the others join in.
 TORCH_FREE = (
-    "builder", "chunks", "coders", "container", "environment", "errors", "files", "host", "images", "plugin",
+    "ans", "builder", "chunks", "coders", "container", "environment", "errors", "files", "host", "images", "plugin",
     "registry", "samples", "spec", "weights",
 )  # fmt: skip
 
