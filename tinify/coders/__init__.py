@@ -2,7 +2,7 @@
 
 from tinify.coders.coder import BatchCoder, Coder, SymbolReader
 from tinify.coders.incremental import Decoder, Encoder
-from tinify.coders.quantize import PRECISION, pmf_to_quantized_cdf
+from tinify.coders.quantize import PRECISION, pmf_to_quantized_cdf, pmfs_to_quantized_cdfs
 from tinify.coders.tables import CdfTables
 
 __all__ = [
@@ -14,4 +14,5 @@ __all__ = [
     "Encoder",
     "SymbolReader",
     "pmf_to_quantized_cdf",
+    "pmfs_to_quantized_cdfs",
 ]

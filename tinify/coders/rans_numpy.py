@@ -210,8 +210,8 @@ def _pop_lanes(
 ) -> int:
     """See :func:`tinify.coders.rans_lanes.pop_lanes`."""
     place, lanes, done = cursor.copy(), int(cursor[LANES]), 0
-    # Their search is made anew in every call, in the time of an eighth of a symbol for each entry of the tables.
-    search = _Search(rows, cdf) if lanes >= _MANY and count >= max(4 * lanes, cdf.size // 8) else None
+    # A search is made anew in every call; for every 32 entries of the tables that takes the time of about one symbol.
+    search = _Search(rows, cdf) if lanes >= _MANY and count >= max(4 * lanes, cdf.size // 32) else None
     while done < count:
         ragged = -int(place[LANE]) % lanes
         step = min(count - done, ragged or _BLOCK // lanes * lanes)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tinify.coders import CdfTables, pmf_to_quantized_cdf
+from tinify.coders import CdfTables, pmfs_to_quantized_cdfs
 from tinify.entropy_models.base import EntropyModel, full_precision
 
 # A row longer than this spends more on its own floor (one unit of 65536 a symbol) than an escape costs.
@@ -153,11 +152,8 @@ class EntropyBottleneck(EntropyModel):
         samples = samples[None, None] + (median - minima)[:, None, None]
         pmf, lower, upper = self._interval(samples)
         tail = (torch.sigmoid(lower[:, 0, :1]) + torch.sigmoid(-upper[:, 0, -1:])).cpu().numpy()
-        rows = np.zeros((self.channels, samples.shape[-1] + 2), np.int32)
-        sizes = length.cpu().numpy() + 2
-        for row, probabilities, rest, size in zip(rows, pmf[:, 0].cpu().numpy(), tail, sizes, strict=True):
-            row[:size] = pmf_to_quantized_cdf(np.concatenate([probabilities[: size - 2], rest]))
-        return CdfTables(rows, sizes, -minima.cpu().numpy())
+        rows = pmfs_to_quantized_cdfs(pmf[:, 0].cpu().numpy(), tail, length.cpu().numpy())
+        return CdfTables(rows, length.cpu().numpy() + 2, -minima.cpu().numpy())
 
     def compress(self, x: Tensor) -> list[bytes]:  # type: ignore[override]
         """One string for each batch item of ``x``, (batch, channels, ...)."""

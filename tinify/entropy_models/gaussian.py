@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from tinify.coders import CdfTables, pmf_to_quantized_cdf
+from tinify.coders import CdfTables, pmfs_to_quantized_cdfs
 from tinify.entropy_models.base import EntropyModel, full_precision
 from tinify.errors import InputError
 from tinify.ops import LowerBound, scale_indexes
@@ -104,11 +103,8 @@ class GaussianConditional(EntropyModel):
         lower = _cumulative((-0.5 - samples) / scales)
         pmf = (_cumulative((0.5 - samples) / scales) - lower).numpy()
         tail = (2 * lower[:, :1]).numpy()
-        rows = np.zeros((len(centre), samples.shape[1] + 2), np.int32)
-        sizes = length.numpy() + 2
-        for row, probabilities, rest, size in zip(rows, pmf, tail, sizes, strict=True):
-            row[:size] = pmf_to_quantized_cdf(np.concatenate([probabilities[: size - 2], rest]))
-        return CdfTables(rows, sizes, -centre.numpy())
+        rows = pmfs_to_quantized_cdfs(pmf, tail, length.numpy())
+        return CdfTables(rows, length.numpy() + 2, -centre.numpy())
 
 
 def gaussian_conditional(
