@@ -149,7 +149,7 @@ def encode_lanes(symbols: Sequence[int], rows: Sequence[Row], K: int | None = No
     """The writer's own choice of ``K`` and ``fork`` unless told otherwise."""
     n = len(symbols)
     if K is None:
-        K = 8 if n < 131072 else 32
+        K = 8 if n < 262144 else 32
     backwards: list[int] = []  # the words from the end on
     escapes: list[int] = []  # in the order of the string
     alone = fork

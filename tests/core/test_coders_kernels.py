@@ -115,7 +115,7 @@ def test_all_write_the_same_bytes_and_read_them(tables: CdfTables, count: int, s
 
 
 @pytest.mark.parametrize("escaping", [0.0, 0.002])
-@pytest.mark.parametrize("count", [131071, 131072, 131072 + 37, 200_000, 2 * CHUNK - 1])
+@pytest.mark.parametrize("count", [200_000, CHUNK - 1, CHUNK, CHUNK + 37, 2 * CHUNK - 1])
 def test_wide_strings(count: int, escaping: float) -> None:
     symbols, indexes = message(EXTREME, count, count, escaping)
     data = SCALAR.encode(EXTREME, symbols, indexes)
@@ -168,7 +168,7 @@ def test_the_gpus_layout_is_read() -> None:
 
 
 @pytest.mark.parametrize("coder", CODERS, ids=KERNELS)
-@pytest.mark.parametrize("count", [1, 100, 4097, 140_000])
+@pytest.mark.parametrize("count", [1, 100, 4097, 270_000])
 @pytest.mark.parametrize(("index", "symbol"), [(np.uint8, np.int16), (np.int16, np.int32), (np.int64, np.int64)])
 def test_types_of_arrays_do_not_matter(coder: RansCoder, count: int, index: Any, symbol: Any) -> None:
     symbols, indexes = message(FEW, count, count, 0.0)
@@ -202,7 +202,7 @@ def test_an_index_for_many_symbols_needs_no_array(coder: RansCoder, index: Any, 
 
 
 @pytest.mark.parametrize("coder", CODERS, ids=KERNELS)
-@pytest.mark.parametrize(("items", "count"), [(1, 5000), (8, 4100), (19, 5000), (3, 131_072), (700, 33), (5, 0)])
+@pytest.mark.parametrize(("items", "count"), [(1, 5000), (8, 4100), (19, 5000), (3, 262_144), (700, 33), (5, 0)])
 def test_many_strings_are_each_its_own(coder: RansCoder, items: int, count: int) -> None:
     symbols, indexes = message(FEW, items * count, items, 0.001)
     symbols, indexes = symbols.reshape(items, count), indexes.reshape(items, count)
@@ -215,7 +215,7 @@ def test_many_strings_are_each_its_own(coder: RansCoder, items: int, count: int)
 
 
 @pytest.mark.parametrize("coder", CODERS, ids=KERNELS)
-@pytest.mark.parametrize("count", [10, 5000, 140_000, 2 * CHUNK])
+@pytest.mark.parametrize("count", [10, 5000, 270_000, 2 * CHUNK])
 def test_indexes_of_no_row_are_refused_wherever_they_stand(coder: RansCoder, count: int) -> None:
     symbols, indexes = message(FEW, count, 0, 0.0)
     data = FEW.encode(symbols, indexes)

@@ -16,7 +16,7 @@ from tinify.coders import CdfTables
 from tinify.errors import CorruptStreamError
 
 INT32 = np.iinfo(np.int32)
-TINY, WIDE = 4096, 131072
+TINY, WIDE = 4096, 262144
 
 
 def _load_readable() -> Any:

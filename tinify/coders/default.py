@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 
 from tinify.coders.coder import Coder
 
@@ -20,6 +21,11 @@ def default_coder() -> Coder:
     chosen = None if _pinned.get() else _chosen
     if chosen is not None:
         return chosen[1]
+    return _rans()
+
+
+@cache
+def _rans() -> Coder:
     from tinify.coders.rans import RansCoder  # here, for it imports numba
 
     return RansCoder()

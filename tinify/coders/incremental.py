@@ -96,6 +96,8 @@ class Decoder:
 
 def as_bytes(data: Data) -> bytes:
     """A string as bytes; :class:`~tinify.errors.InputError` for anything else."""
+    if type(data) is bytes:
+        return data
     if not isinstance(data, bytes | bytearray | memoryview):
         raise InputError(f"a string to decode of type {type(data).__name__}: expected bytes")
     return bytes(data)

@@ -22,7 +22,7 @@ from tinify.coders.threads import at_once
 T = TypeVar("T")
 TINY_LIMIT = 1 << 12
 """The most symbols that are coded without a header, by one lane."""
-WIDE_LIMIT = 1 << 17
+WIDE_LIMIT = 1 << 18
 """From so many symbols on there are 32 lanes instead of 8."""
 CHUNK = 1 << 18
 """The fewest symbols of a chunk: from twice as many on there are several."""
@@ -53,11 +53,11 @@ class RansCoder(BatchCoder):
     """Range asymmetric numeral systems (Duda, arXiv:1311.2540) with 48-bit states and 16-bit probabilities.
 
     Up to 4096 symbols cost at most 3 bytes more than their information (1.9 on average); longer strings about 15 bytes,
-    or 40 for every 262144 symbols from 131072 symbols on. ``profile`` lays longer strings out in another way, which
+    or 40 for every 262144 symbols from so many on. ``profile`` lays longer strings out in another way, which
     every reader understands: see :data:`GPU`.
 
-    ``kernels`` says what does the work, to the same bytes: "vectors" where the processor has AVX-512 (or AVX2, for
-    decoding), "scalar" with numba on any processor, "numpy" without numba; None for the fastest that there is. Raises
+    ``kernels`` says what does the work, to the same bytes: "vectors" where the processor has AVX-512 or AVX2, "scalar"
+    with numba on any processor, "numpy" without numba; None for the fastest that there is. Raises
     :class:`~tinify.errors.InputError` for any other name.
     """
 
@@ -98,6 +98,10 @@ class RansCoder(BatchCoder):
         self, tables: CdfTables, strings: Sequence[bytes], rows: Rows, count: int, out: Integers, threads: int
     ) -> None:
         """Decodes strings of ``count`` symbols each into ``out``, which has one axis and is int16 or int32."""
+        if len(strings) == 1 and count <= TINY_LIMIT and out.dtype == np.int32:
+            end = _pop_tiny(self._engine, tables, strings[0], (0, 0), rows, out)
+            _finish_tiny(strings[0], end)
+            return
         data = strings[0] if len(strings) == 1 else b"".join(strings)
         ends = [*accumulate(len(string) for string in strings)]
         if count <= TINY_LIMIT:
@@ -115,7 +119,7 @@ class RansCoder(BatchCoder):
     def _encode_series(
         self, tables: CdfTables, symbols: Integers, rows: Rows, series: Series, profile: Profile, threads: int
     ) -> list[bytes]:
-        together = self._engine.together(tables, profile.lanes, "push") or 1
+        together = self._engine.together(tables, profile.lanes) or 1
         shares = series.shares(threads, together)
         coded = at_once(
             lambda share: self._engine.push(tables, symbols, rows, share, profile.lanes, profile.forks), shares
@@ -136,7 +140,7 @@ class RansCoder(BatchCoder):
             for at, string in enumerate(strings):
                 self._decode_series(tables, [string], rows, series[at : at + 1], out, 1)
             return
-        together = self._engine.together(tables, lanes.pop(), "pop") or 1
+        together = self._engine.together(tables, lanes.pop()) or 1
         shares, own = series.shares(threads, together), list(strings)
 
         def pop(share: Series) -> None:
@@ -149,6 +153,13 @@ class RansCoder(BatchCoder):
 
     def _encode_tinies(self, tables: CdfTables, symbols: Integers, rows: Rows, count: int) -> list[bytes]:
         form, items = flat(tables), symbols.size // count
+        if items == 1:
+            out = np.empty((2 + ESCAPE_BYTES) * count + 8, np.uint8)
+            values = symbols.astype(np.int32, copy=False)
+            begin = self._engine.tiny.push_tiny(values, rows.dense(), form.rows, form.cdf, out)
+            if begin < 0:
+                rows.check(len(tables))
+            return [out[begin:].tobytes()]
         out, ends = np.empty((2 + ESCAPE_BYTES) * symbols.size + 8 * items, np.uint8), np.empty(items, np.int64)
         begin = self._engine.tiny.push_tinies(symbols, rows.argument, count, form.rows, form.cdf, out, ends)
         if begin < 0:
@@ -167,26 +178,37 @@ class RansCoder(BatchCoder):
             refuse(status, ends[item] - (ends[item - 1] if item else 0), rows, tables)
 
 
+def _pop_tiny(
+    engine: Engine, tables: CdfTables, data: bytes, state: tuple[int, int], rows: Rows, out: Integers
+) -> tuple[int, int]:
+    form = flat(tables)
+    status, x, at = engine.tiny.pop_tiny(
+        np.frombuffer(data, np.uint8), *state, rows.dense(), form.rows, form.cdf, form.buckets, out
+    )
+    if status != FINE:
+        refuse(status, len(data), rows, tables)
+    return x, at
+
+
+def _finish_tiny(data: bytes, state: tuple[int, int]) -> None:
+    if data[:1] == b"\0":
+        corrupt(len(data), "it begins with a zero byte")
+    if state != (0, len(data)):
+        corrupt(len(data), "it does not end with its last symbol")
+
+
 class _TinyReader:
     """A string of one lane without a header."""
 
     def __init__(self, engine: Engine, tables: CdfTables, data: bytes) -> None:
-        if data[:1] == b"\0":
-            corrupt(len(data), "it begins with a zero byte")
         self._engine, self._tables, self._data = engine, tables, data
-        self._state = np.zeros(2, np.int64)
+        self._state = (0, 0)
 
     def pop(self, indexes: IntArray, out: IntArray) -> None:
-        form = flat(self._tables)
-        status = self._engine.tiny.pop_tiny(
-            np.frombuffer(self._data, np.uint8), self._state, indexes, form.rows, form.cdf, form.buckets, out
-        )
-        if status != FINE:
-            refuse(status, len(self._data), read_rows(indexes), self._tables)
+        self._state = _pop_tiny(self._engine, self._tables, self._data, self._state, read_rows(indexes), out)
 
     def finish(self) -> None:
-        if self._state.tolist() != [0, len(self._data)]:
-            corrupt(len(self._data), "it does not end with its last symbol")
+        _finish_tiny(self._data, self._state)
 
 
 class _LanesReader:

@@ -77,9 +77,9 @@ class Engine:
             self.tiny, self.lanes = rans_tiny, rans_lanes
         self._features = _features() if kernels == "vectors" else frozenset()
 
-    def together(self, tables: CdfTables, lanes: int, feature: str) -> int:
-        """How many strings of so many lanes vector kernels "push" or "pop" at once; 0 if they do not."""
-        if feature not in self._features or packed(tables) is None:
+    def together(self, tables: CdfTables, lanes: int) -> int:
+        """How many strings of so many lanes the vector kernels code at once; 0 if they do not."""
+        if "vectors" not in self._features or packed(tables) is None:
             return 0
         from tinify.coders.rans_vectors import TOGETHER
 
@@ -89,7 +89,7 @@ class Engine:
         self, tables: CdfTables, symbols: Integers, rows: Rows, series: Series, lanes: int, forks: bool
     ) -> list[bytes]:
         """The lane strings of a series."""
-        together = self.together(tables, lanes, "push")
+        together = self.together(tables, lanes)
         if not together:
             return [
                 self._push_one(tables, symbols, rows, series[at : at + 1], lanes, forks) for at in range(len(series))
@@ -170,7 +170,7 @@ class Reading:
 
     def pop(self, rows: Rows, series: Series, out: Integers) -> None:
         """Decodes the next symbols of each string to where the series says."""
-        together = self._engine.together(self._tables, self._lanes, "pop")
+        together = self._engine.together(self._tables, self._lanes)
         whole = len(series) - len(series) % (together or 1)
         for begin, end, number in (0, whole, together), (whole, len(series), 1):
             if begin == end:

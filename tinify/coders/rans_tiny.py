@@ -21,6 +21,7 @@ from tinify.coders.rans_kernels import (
     push_state,
     row_of,
     top_shift,
+    types,
     unfold,
     wide,
 )
@@ -135,15 +136,16 @@ def _pop_tiny(
     return FINE, x, p
 
 
-@kernel(nb.int64(array(nb.uint8, readonly=True), array(nb.int64), INPUT, ROWS, INPUT, INPUT, array(nb.int32)))
-def pop_tiny(
-    data: Bytes, state: Int64s, indexes: Int32s, rows: Int32s, cdf: Int32s, buckets: Int32s, out: Int32s
-) -> int:
-    """Decodes symbols from ``state``, (x, position); returns how it ended."""
-    status, state[0], state[1] = _pop_tiny(
-        data, state[0], state[1], data.size, indexes, 0, indexes.size, rows, cdf, buckets, out
+@kernel(
+    types.UniTuple(nb.int64, 3)(
+        array(nb.uint8, readonly=True), nb.int64, nb.int64, INPUT, ROWS, INPUT, INPUT, array(nb.int32)
     )
-    return status
+)
+def pop_tiny(
+    data: Bytes, x: int, p: int, indexes: Int32s, rows: Int32s, cdf: Int32s, buckets: Int32s, out: Int32s
+) -> tuple[int, int, int]:
+    """Decodes symbols from the state ``x`` and ``data[p]`` on; returns how it ended, the state and the next byte."""
+    return _pop_tiny(data, x, p, data.size, indexes, 0, indexes.size, rows, cdf, buckets, out)
 
 
 @kernel()

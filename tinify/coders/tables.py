@@ -15,7 +15,7 @@ from tinify.coders.coder import BatchCoder, Coder, IntArray
 from tinify.coders.default import default_coder
 from tinify.coders.incremental import Data, Decoder, Encoder, as_bytes
 from tinify.coders.quantize import PRECISION
-from tinify.coders.rows import SYMBOLS, Integers, Rows, as_int32, as_integers, as_output, like, read_rows
+from tinify.coders.rows import SYMBOLS, Integers, Rows, as_int32, as_integers, as_output, flat, like, read_rows
 from tinify.coders.threads import available
 from tinify.errors import InputError
 
@@ -97,7 +97,7 @@ class CdfTables:
         indexes.
         """
         rows = read_rows(indexes)
-        return self._decode([data], rows, rows.size, indexes, out, coder, threads)
+        return self._decode((data,), rows, rows.size, indexes, out, coder, threads)
 
     def encode_batch(
         self,
@@ -182,7 +182,7 @@ class CdfTables:
         values, rows = as_integers(symbols, "symbols", SYMBOLS), read_rows(indexes)
         if values.shape != rows.shape:
             raise InputError(f"symbols of shape {values.shape} but indexes of shape {rows.shape}: they must agree")
-        return np.require(values, requirements=["C", "A"]).reshape(-1), rows
+        return flat(values), rows
 
     def _encode(
         self, symbols: Integers, rows: Rows, items: int, coder: Coder | None, threads: int | None
@@ -209,16 +209,16 @@ class CdfTables:
         data = [as_bytes(string) for string in strings]
         coder = coder or default_coder()
         symbols = np.empty(rows.shape, np.int32) if out is None else as_output(out, rows.shape)
-        flat = symbols.reshape(-1)
+        values = symbols if symbols.ndim == 1 else symbols.reshape(-1)
         if isinstance(coder, BatchCoder):
             if data:
-                coder.decode_batch(self, data, rows, count, flat, _threads(threads, flat.size))
+                coder.decode_batch(self, data, rows, count, values, _threads(threads, values.size))
         else:
             rows.check(len(self))
             dense = rows.dense()
             for item, string in enumerate(data):
                 decoder = self.decoder(string, count, coder=coder)
-                decoder.pop(dense[item * count :][:count], flat[item * count :][:count])
+                decoder.pop(dense[item * count :][:count], values[item * count :][:count])
                 decoder.finish()
         return like(indexes, symbols) if out is None else out
 

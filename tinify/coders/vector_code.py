@@ -6,6 +6,7 @@ string, or of several strings one after another.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -31,15 +32,19 @@ doubles = ir.VectorType(ir.DoubleType(), WIDTH)
 
 @cache
 def features() -> frozenset[str]:
-    """What the processor that numba compiles for can do: of ``push`` (fast encoding), ``pop``, ``spread``, ``fma``."""
+    """What the processor that numba compiles for can do.
+
+    "vectors": AVX2 at least. "convert": 64-bit integers to float64 and back. "spread": words to the lanes of a mask.
+    "fma": products of 52 bits. The last three are of AVX-512.
+    """
     if config.DISABLE_JIT:
         return frozenset()
     if config.CPU_NAME in (None, "host") and not config.CPU_FEATURES:
         has = {name for name, there in llvm.get_host_cpu_features().items() if there}
         wide = {"avx512f", "avx512bw", "avx512dq", "avx512vl"} <= has
         found = {
-            "push": wide,
-            "pop": wide or "avx2" in has,
+            "vectors": wide or "avx2" in has,
+            "convert": wide,
             "spread": wide and "avx512vbmi2" in has,
             "fma": wide and "avx512ifma" in has,
         }
@@ -47,22 +52,20 @@ def features() -> frozenset[str]:
     # Another processor was named: LLVM tells what it has only by what it writes for it.
     code = f"""
         declare <8 x i16> @llvm.masked.expandload.v8i16(ptr, <8 x i1>, <8 x i16>)
-        declare <8 x i64> @llvm.masked.gather.v8i64.v8p0(<8 x ptr>, i32, <8 x i1>, <8 x i64>)
         define <8 x i16> @spread(ptr %p, <8 x i1> %m, <8 x i16> %x) {{
             %y = call <8 x i16> @llvm.masked.expandload.v8i16(ptr %p, <8 x i1> %m, <8 x i16> %x)
             ret <8 x i16> %y
         }}
         define {doubles} @convert({v64} %x) {{ %y = uitofp {v64} %x to {doubles} ret {doubles} %y }}
-        define {v64} @gather(<8 x ptr> %p, {v1} %m, {v64} %x) {{
-            %y = call <8 x i64> @llvm.masked.gather.v8i64.v8p0(<8 x ptr> %p, i32 8, {v1} %m, {v64} %x)
-            ret {v64} %y
-        }}
+        define {v64} @add({v64} %x, {v64} %y) {{ %z = add {v64} %x, %y ret {v64} %z }}
     """
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
     target = llvm.Target.from_default_triple()
     machine = target.create_target_machine(cpu=config.CPU_NAME or "", features=config.CPU_FEATURES or "", opt=2)
     written = machine.emit_assembly(llvm.parse_assembly(code))
-    signs = {"push": "vcvtuqq2pd", "pop": "vpgatherqq", "spread": "vpexpandw"}
-    return frozenset(name for name, sign in signs.items() if sign in written)
+    signs = {"convert": "vcvtuqq2pd", "vectors": "vpaddq.*[yz]mm", "spread": "vpexpandw"}
+    return frozenset(name for name, sign in signs.items() if re.search(sign, written))
 
 
 class Lanes(types.Type):  # type: ignore[misc]
@@ -153,6 +156,18 @@ class Code:
         # One instruction; LLVM would take a slower multiplication of 64 bits.
         function = self.function("llvm.x86.avx512.vpmadd52l.uq.512", v64, [v64, v64, v64])
         return self.b.call(function, [c, a, b])
+
+    def quotient(self, x: Any, width: Any) -> Any:
+        """``x // width``, through float64: exact for ``x`` below ``width << 32``."""
+        if "convert" in features():
+            divided = self.b.fdiv(self.b.uitofp(x, doubles), self.b.uitofp(width, doubles))
+            return self.b.fptoui(divided, v64)
+        # The bits of 2^52 + n, a float64, are those of 2^52 with n added to them.
+        shift, bits = ir.Constant(doubles, [2.0**52] * WIDTH), self.splat(0x433 << 52)
+        over, under = (self.b.fsub(self.b.bitcast(self.b.or_(value, bits), doubles), shift) for value in (x, width))
+        floor = self.function(f"llvm.floor.v{WIDTH}f64", doubles, [doubles])
+        whole = self.b.call(floor, [self.b.fdiv(over, under)])
+        return self.b.xor(self.b.bitcast(self.b.fadd(whole, shift), v64), bits)
 
     def spread(self, address: Any, mask: Any) -> Any:
         """The next words, one for each lane of the mask, in 64 bits; without VBMI2 it reads eight words always."""

@@ -13,7 +13,7 @@ from llvmlite import ir
 from numba import extending
 from numba.core import cgutils
 
-from tinify.coders.vector_code import WIDTH, Code, Lanes, doubles, i64, types, v32, v64
+from tinify.coders.vector_code import WIDTH, Code, Lanes, i64, types, v32, v64
 
 
 def intrinsic(function: Callable[..., Any]) -> Any:
@@ -162,13 +162,14 @@ def push(
             entry = b.zext(c.gather(at_entries, place, v32), v64)
             start, width = c.low(entry, 16), c.high(entry, 16)
             state, string = states[register], register // of_string
-            full = b.icmp_unsigned(">=", state, b.shl(width, c.splat(32)))
+            full = b.icmp_signed(">=", state, b.shl(width, c.splat(32)))
             address = b.add(at_words, b.shl(end[string], ir.Constant(i64, 1)))
             address = b.sub(c.pack(state, address, full), at_words)
             end[string] = b.ashr(address, ir.Constant(i64, 1))
             state = b.select(full, c.high(state, 16), state)
-            quotient = b.fptoui(b.fdiv(b.uitofp(state, doubles), b.uitofp(width, doubles)), v64)
-            states[register] = c.multiply_add(quotient, b.sub(c.splat(65536), width), b.add(state, start))
+            states[register] = c.multiply_add(
+                c.quotient(state, width), b.sub(c.splat(65536), width), b.add(state, start)
+            )
         new_ends = context.make_tuple(b, _many(ends), end)
         return _returning(c, signature, [c.lanes(states), new_ends, c.bits(masks)])
 
@@ -217,12 +218,12 @@ def pop(typing: Any, x: Any, entries: Any, words: Any, begins: Any, out: Any, fi
             entry, state, string = found[register], states[register], register // of_string
             one, two = c.low(c.high(entry, 16), 16), c.low(c.high(entry, 32), 16)
             into = c.low(b.sub(state, entry), 16)
-            after = b.icmp_unsigned(">=", into, one)
+            after = b.icmp_signed(">=", into, one)
             into = b.select(after, b.sub(into, one), into)
             width = b.select(after, two, one)
             found[register] = b.select(after, b.add(entry, c.splat(1 << 48)), entry)
             state = c.multiply_add(width, c.high(state, 16), into)
-            short = b.icmp_unsigned("<", state, c.splat(1 << 32))
+            short = b.icmp_signed("<", state, c.splat(1 << 32))
             read = c.spread(b.add(at_words, b.shl(begin[string], ir.Constant(i64, 1))), short)
             states[register] = b.select(short, b.or_(b.shl(state, c.splat(16)), read), state)
             begin[string] = b.add(begin[string], c.count(short))
