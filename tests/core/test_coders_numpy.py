@@ -148,12 +148,14 @@ def pop_tinies(module: Any, message: Message, data: bytes, ends: Any, count: int
 
 def pop_tiny(module: Any, message: Message, data: bytes, cuts: list[int]) -> list[Any]:
     """The statuses, states and symbols of slices between the cuts, up to the first that fails."""
-    form, state, seen = message.form, np.zeros(2, np.int64), []
+    form, state, seen = message.form, [0, 0], []
     for begin, end in pairwise(cuts):
         out = np.full(end - begin, 99, np.int32)
         rows = message.values[begin:end]
-        status = module.pop_tiny(np.frombuffer(data, np.uint8), state, rows, form.rows, form.cdf, form.buckets, out)
-        seen.append([status, *state.tolist(), out.tolist()])
+        string = np.frombuffer(data, np.uint8)
+        status, *state = module.pop_tiny(string, *state, rows, form.rows, form.cdf, form.buckets, out)
+        # Where it failed, a state is of no use to anyone.
+        seen.append([status, *(state if status == FINE else []), out.tolist()])
         if status != FINE:
             break
     return seen

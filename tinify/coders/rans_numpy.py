@@ -73,9 +73,18 @@ def pop_tinies(
     return FINE, ends.size
 
 
-def pop_tiny(data: Array, state: Array, indexes: Any, rows: Array, cdf: Array, buckets: Array, out: Array) -> int:
+def push_tiny(symbols: Array, indexes: Array, rows: Array, cdf: Array, out: Array) -> int:
+    """See :func:`tinify.coders.rans_tiny.push_tiny`."""
+    return push_tinies(symbols, indexes, symbols.size, rows, cdf, out, np.empty(1, np.int64))
+
+
+def pop_tiny(
+    data: Array, x: int, p: int, indexes: Any, rows: Array, cdf: Array, buckets: Array, out: Array
+) -> tuple[int, int, int]:
     """See :func:`tinify.coders.rans_tiny.pop_tiny`."""
-    return _pop_tiny(data, state, indexes, 0, indexes.size, rows, cdf, buckets, out)
+    state = np.array([x, p])
+    status = _pop_tiny(data, state, indexes, 0, indexes.size, rows, cdf, buckets, out)
+    return status, *state.tolist()
 
 
 def _pop_tiny(
