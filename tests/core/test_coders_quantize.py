@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinify.coders import pmf_to_quantized_cdf
+from tinify.coders import pmf_to_quantized_cdf, pmfs_to_quantized_cdfs
 from tinify.errors import InputError
 
 
@@ -100,3 +100,53 @@ def test_refuses_what_is_no_pmf(pmf: object, message: str) -> None:
 def test_refuses_a_precision(precision: int) -> None:
     with pytest.raises(InputError, match="precision"):
         pmf_to_quantized_cdf([1.0], precision)
+
+
+@given(st.data(), st.integers(1, 6), st.integers(0, 40), st.integers(6, 16))
+def test_a_table_is_its_rows(data: st.DataObject, rows: int, width: int, precision: int) -> None:
+    random = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    power = data.draw(st.sampled_from([1, 5, 50]))
+    pmfs = (random.random((rows, width)) ** power).astype(np.float32)
+    tails = (random.random(rows) ** power + 2.0**-precision).astype(np.float32)
+    lengths = random.integers(0, width + 1, rows)
+    pmfs[np.arange(width) >= lengths[:, None]] = np.nan  # never looked at
+    cdfs = pmfs_to_quantized_cdfs(pmfs, tails[:, None], lengths, precision)
+    assert cdfs.dtype == np.int32
+    assert cdfs.shape == (rows, lengths.max() + 2)
+    for row, pmf, tail, length in zip(cdfs, pmfs, tails, lengths, strict=True):
+        expected = pmf_to_quantized_cdf([*pmf[:length], tail], precision)
+        assert row.tolist() == expected.tolist() + [0] * (row.size - expected.size)
+
+
+def test_a_table_of_rows_that_need_many_units_and_of_rows_that_need_none() -> None:
+    pmfs = np.zeros((3, 65535), np.float32)
+    pmfs[:, 0] = 1
+    cdfs = pmfs_to_quantized_cdfs(pmfs, [0, 0, 0.25], [65535, 1, 1])
+    assert cdfs[0].tolist() == list(range(65537))
+    assert cdfs[1:, :3].tolist() == [[0, 65535, 65536], [0, 52428, 65536]]
+    assert not cdfs[1:, 3:].any()
+
+
+def test_a_table_without_rows() -> None:
+    assert pmfs_to_quantized_cdfs(np.zeros((0, 9)), [], np.zeros(0, int)).shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("pmfs", "tails", "lengths", "message"),
+    [
+        ([[0.5], [-0.5]], [0, 0], [1, 1], "row 1: a pmf with the element -0.5"),
+        ([[0.5], [0.5]], [0, math.nan], [1, 1], "row 1: a pmf with the element nan"),
+        ([[0.5], [0], [0.5]], [0, 0, 0], [1, 1, 1], "row 1: .* rounds to zero"),
+        ([[0.5], [1e5]], [0, 0], [1, 1], "row 1: .* sums to 100000"),
+        ([0.5], [0], [1], "shape"),
+        ([[0.5]], [0, 0], [1], "2 tails"),
+        ([[0.5]], [0], [1, 1], "lengths of shape"),
+        ([[0.5]], [0], [1.0], "float64 lengths"),
+        ([[0.5]], [0], [2], "lengths from 2 to 2"),
+        ([[0.5]], [0], [-1], "lengths from -1"),
+        (np.ones((1, 65536)), [0], [65536], "less than 65536"),
+    ],
+)
+def test_refuses_what_is_no_table(pmfs: object, tails: object, lengths: object, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        pmfs_to_quantized_cdfs(pmfs, tails, lengths)  # type: ignore[arg-type]

@@ -87,17 +87,22 @@ def _floats(values: npt.ArrayLike, what: str) -> npt.NDArray[np.float32]:
 
 def _widths(p: npt.NDArray[np.float32], sizes: npt.NDArray[np.int64], total: int) -> npt.NDArray[np.int64]:
     """The widths of all bins of pmfs that stand one after another; those of each add up to ``total``."""
-    bad = p[~(np.isfinite(p) & (p >= 0))]
-    if bad.size:
-        raise InputError(f"a pmf with the element {bad[0]}: probabilities are finite and not negative")
     starts = np.cumsum(sizes) - sizes
+    bad = np.flatnonzero(~(np.isfinite(p) & (p >= 0)))
+    if bad.size:
+        row = np.searchsorted(starts, bad[0], side="right") - 1
+        raise InputError(f"{_name(row, sizes)} with the element {p[bad[0]]}: probabilities are finite and not negative")
     sums = np.add.reduceat(p, starts, dtype=np.float64)
     if sums.max() >= 1 << 15:
-        raise InputError(f"a pmf that sums to {sums.max():g}: expected a sum near one")
+        raise InputError(f"{_name(sums.argmax(), sizes)} that sums to {sums.max():g}: expected a sum near one")
     widths = _rounded_shares(p, sizes, starts, total)
     widths[starts + sizes - 1] += total - np.add.reduceat(widths, starts)
     _widen_empty_bins(widths, sizes)
     return widths
+
+
+def _name(row: np.intp, sizes: npt.NDArray[np.int64]) -> str:
+    return "a pmf" if sizes.size == 1 else f"row {row}: a pmf"
 
 
 def _rounded_shares(
@@ -108,7 +113,9 @@ def _rounded_shares(
     counts = floor.astype(np.int64) + (scaled - floor >= 0.5)
     sums = np.add.reduceat(counts, starts)
     if not sums.all():
-        raise InputError("a pmf of which every probability rounds to zero: expected a sum near one")
+        raise InputError(
+            f"{_name(sums.argmin(), sizes)} of which every probability rounds to zero: expected a sum near one"
+        )
     shares: npt.NDArray[np.int64] = counts * total // np.repeat(sums, sizes)
     return shares
 
@@ -119,9 +126,10 @@ def _widen_empty_bins(widths: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64
     empty = widths == 0
     wanted = np.bincount(row[empty], minlength=sizes.size)
     donors = np.flatnonzero((widths > 1) & (wanted[row] > 0))
-    donors = donors[np.lexsort((widths[donors], row[donors]))]
+    donors = donors[np.argsort(row[donors] << (PRECISION + 1) | widths[donors], kind="stable")]
     spare, row = widths[donors] - 1, row[donors]
     given_before = np.cumsum(spare) - spare
-    given_before -= given_before[np.searchsorted(row, row)]  # by the rows before
+    counts = np.bincount(row, minlength=sizes.size)
+    given_before -= given_before[(np.cumsum(counts) - counts)[row]]  # by the rows before
     widths[donors] -= np.clip(wanted[row] - given_before, 0, spare)
     widths[empty] = 1
