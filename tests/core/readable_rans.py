@@ -50,9 +50,11 @@ def encode(symbols: Sequence[int], rows: Sequence[Row]) -> bytes:
     n = len(symbols)
     if n <= 4096:
         return encode_tiny(symbols, rows)
-    if n < 2 * 262144:
+    if n < 655360:
         return encode_lanes(symbols, rows)
-    c = n // 262144
+    c = n // 327680
+    if c > 4:
+        c -= c % 4
     return encode_chunks(symbols, rows, (n + c - 1) // c)
 
 
@@ -173,7 +175,7 @@ def encode_lanes(symbols: Sequence[int], rows: Sequence[Row], K: int | None = No
     flags = (len(lanes).bit_length() - 1) << 2 | bool(r) << 5 | bool(escapes) << 6
     states = [word for x in lanes for word in (x >> 32, (x >> 16) % 65536, x % 65536)]
     words = b"".join(word.to_bytes(2, "little") for word in states + backwards[::-1])
-    return bytes([flags]) + bytes(leb128(r) if r else []) + words + bytes(escapes)
+    return bytes([flags]) + bytes(leb128(r // K) if r else []) + words + bytes(escapes)
 
 
 def decode_lanes(data: bytes, rows: Sequence[Row]) -> list[int]:
@@ -183,7 +185,9 @@ def decode_lanes(data: bytes, rows: Sequence[Row]) -> list[int]:
     K = 1 << (flags >> 2 & 7)
     r = 0
     if flags >> 5 & 1:
-        r = sum((byte % 128) << 7 * k for k, byte in enumerate(rest[: first_below_128(rest) + 1]))
+        t = sum((byte % 128) << 7 * k for k, byte in enumerate(rest[: first_below_128(rest) + 1]))
+        r = t * K + n % K
+        assert 1 <= r <= n
         rest = rest[first_below_128(rest) + 1 :]
     escapes = list(rest)
     words = [int.from_bytes(rest[k : k + 2], "little") for k in range(0, len(rest) - 1, 2)]

@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tinify.coders import CdfTables
-from tinify.coders.rans import CHUNK, GPU, Profile, RansCoder
+from tinify.coders.rans import CHUNK, GPU, WIDE_LIMIT, Profile, RansCoder
 from tinify.coders.rans_engine import KERNELS
 from tinify.coders.rans_tables import packed
 from tinify.errors import CorruptStreamError, InputError
@@ -115,7 +115,7 @@ def test_all_write_the_same_bytes_and_read_them(tables: CdfTables, count: int, s
 
 
 @pytest.mark.parametrize("escaping", [0.0, 0.002])
-@pytest.mark.parametrize("count", [200_000, CHUNK - 1, CHUNK, CHUNK + 37, 2 * CHUNK - 1])
+@pytest.mark.parametrize("count", [200_000, WIDE_LIMIT - 1, WIDE_LIMIT, WIDE_LIMIT + 37, 2 * CHUNK - 1])
 def test_wide_strings(count: int, escaping: float) -> None:
     symbols, indexes = message(EXTREME, count, count, escaping)
     data = SCALAR.encode(EXTREME, symbols, indexes)
@@ -124,7 +124,7 @@ def test_wide_strings(count: int, escaping: float) -> None:
         assert decoded(coder, EXTREME, data, indexes, []) == symbols.tolist()
 
 
-@pytest.mark.parametrize("count", [2 * CHUNK, 3 * CHUNK + 11, 5 * CHUNK])
+@pytest.mark.parametrize("count", [2 * CHUNK, 3 * CHUNK + 11, 7 * CHUNK])
 def test_chunks(count: int) -> None:
     symbols, indexes = message(FEW, count, count, 1e-4)
     data = FEW.encode(symbols, indexes, coder=SCALAR, threads=1)

@@ -24,7 +24,7 @@ _KNOWN = (_LANES_MASK << _LANES_SHIFT) | _FORK | _ESCAPES
 def compose(states: Int64s, tail: int, words: Words, escapes: Bytes) -> bytes:
     """A lane string; ``tail`` is the number of symbols that one lane coded before it forked, 0 if it did not."""
     flags = (states.size.bit_length() - 1) << _LANES_SHIFT | (_ESCAPES if escapes.size else 0)
-    header = bytes([flags | _FORK]) + leb128(tail) if tail else bytes([flags])
+    header = bytes([flags | _FORK]) + leb128(tail // states.size) if tail else bytes([flags])
     first = states.astype("<i8", copy=False).view("<u2").reshape(-1, 4)[:, 2::-1]
     return b"".join((header, first.tobytes(), words.astype("<u2", copy=False).tobytes(), escapes.tobytes()))
 
@@ -83,9 +83,9 @@ def read_lane_string(data: bytes, begin: int, end: int, count: int) -> LaneStrin
         corrupt(size, f"its flags {flags:#04x} are of no format that this version knows")
     lanes = 1 << (flags >> _LANES_SHIFT & _LANES_MASK)
     forks = bool(flags & _FORK)
-    tail, header = read_leb128(data, begin + 1, end) if forks else (0, begin + 1)
-    together = count - tail
-    if end - header < 6 * lanes or together < 0 or (forks and (not tail or together % lanes)):
+    groups, header = read_leb128(data, begin + 1, end) if forks else (0, begin + 1)
+    tail = groups * lanes + count % lanes if forks else 0
+    if end - header < 6 * lanes or tail > count or (forks and not tail):
         corrupt(size, "its header does not fit its length")
     return LaneString(data, begin, end, count, lanes, tail, bool(flags & _ESCAPES), header)
 
