@@ -290,10 +290,11 @@ def test_symbols_at_the_limits_of_types(lanes: int, forks: bool) -> None:
 
 @layouts
 def test_the_last_word_is_missed(lanes: int, forks: bool) -> None:
-    message = Message(FEW, 960, lanes, 0.0)
-    message.symbols[:] = 0  # which no row escapes, so that the string ends with a word
-    data = LanesWriter(rans_numpy, message, lanes, forks).string(message.count, forks)
-    assert [ends_alike(message, data[:-2]), ends_alike(message, data)] == [UNSOUND, FINE]
+    for count in range(930, 961):  # where in its group the last word is read depends on it
+        message = Message(FEW, count, lanes, 0.0)
+        message.symbols[:] = 0  # which no row escapes, so that the string ends with a word
+        data = LanesWriter(rans_numpy, message, lanes, forks).string(count, forks)
+        assert [ends_alike(message, data[:-2]), ends_alike(message, data)] == [UNSOUND, FINE]
 
 
 @layouts
