@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tinify.codec import Codec
     from tinify.coders import CdfTables
+    from tinify.coders.warm import warmup
     from tinify.entropy_coders import available_entropy_coders, get_entropy_coder, set_entropy_coder
     from tinify.models import build_model, create_model
     from tinify.registry import register
@@ -44,6 +45,7 @@ _HOMES = {
     "load_model": "tinify.zoo",
     "register": "tinify.registry",
     "set_entropy_coder": "tinify.entropy_coders",
+    "warmup": "tinify.coders.warm",
 }
 
 __all__ = [
@@ -59,6 +61,7 @@ __all__ = [
     "load_model",
     "register",
     "set_entropy_coder",
+    "warmup",
 ]
 
 
