@@ -170,7 +170,7 @@ def _push_strings(registers: int, strings: int) -> Callable[..., Any]:
             x = load(states, all_registers)
             at = places(ends, strings)
             for i in range(base + together - lanes, base - 1, -lanes):
-                here, wrong = rows_at(indexes, i, stride, rows.shape[0], all_registers, strings)
+                here, wrong = rows_at(indexes, i, stride, rows.shape[0], all_registers, strings, False)
                 if wrong:
                     return OTHER_ROWS
                 x, at, escaped = push(x, here, symbols, i, stride, packed_rows, packed_entries, scratch, at)
@@ -240,7 +240,7 @@ def _pop_strings(registers: int, strings: int) -> Callable[..., Any]:
                 if steps <= 0:
                     break
                 for i in range(base + done, base + done + steps * lanes, lanes):
-                    here, wrong = rows_at(indexes, i, stride, rows.shape[0], all_registers, strings)
+                    here, wrong = rows_at(indexes, i, stride, rows.shape[0], all_registers, strings, True)
                     if wrong:
                         return OTHER_ROWS
                     entries, shared = look(x, here, table)

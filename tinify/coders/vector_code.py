@@ -125,6 +125,14 @@ class Code:
         loaded = self.load(place, ir.VectorType(ir.IntType(bits), WIDTH), bits // 8)
         return self.b.sext(loaded, v64) if kind.dtype.signed else self.b.zext(loaded, v64)
 
+    def fetch(self, kind: Any, array: Any, at: Any, ahead: int, write: bool = False) -> None:
+        """Asks for the items ``ahead`` bytes further on: the processor's own foresight ends with a page of memory."""
+        bits = kind.dtype.bitwidth
+        place = self.b.add(self.address(kind, array), self.b.mul(at, ir.Constant(i64, bits // 8)))
+        place = self.b.inttoptr(self.b.add(place, ir.Constant(i64, ahead)), i8.as_pointer())
+        function = self.function("llvm.prefetch.p0", ir.VoidType(), [i8.as_pointer(), i32, i32, i32])
+        self.b.call(function, [place, ir.Constant(i32, int(write)), ir.Constant(i32, 3), ir.Constant(i32, 1)])
+
     def gather(self, address: Any, places: Any, kind: Any, mask: Any = None, rest: Any = None) -> Any:
         bits = kind.element.width
         shifted = self.b.shl(places, self.splat({32: 2, 64: 3}[bits]))

@@ -15,6 +15,9 @@ from numba.core import cgutils
 
 from tinify.coders.vector_code import WIDTH, Code, Lanes, i64, types, v32, v64
 
+AHEAD = 2048
+"""Bytes from where symbols and indexes are read or written to where they will be: they are asked for so early."""
+
 
 def intrinsic(function: Callable[..., Any]) -> Any:
     """numba's: what it makes is called without the first argument, from compiled code alone."""
@@ -79,7 +82,9 @@ def places(typing: Any, array: Any, strings: Any) -> Any:
 
 
 @intrinsic
-def rows_at(typing: Any, indexes: Any, first: Any, stride: Any, count: Any, registers: Any, strings: Any) -> Any:
+def rows_at(
+    typing: Any, indexes: Any, first: Any, stride: Any, count: Any, registers: Any, strings: Any, forward: Any
+) -> Any:
     """The table row of each lane, and whether one of them is not below ``count``.
 
     ``indexes`` is an array, or a pair of an array and the length of the runs that its items stand for. A run is no
@@ -94,12 +99,15 @@ def rows_at(typing: Any, indexes: Any, first: Any, stride: Any, count: Any, regi
         if isinstance(indexes, types.BaseTuple):
             found = _runs(c, indexes, given, [c.place(first, stride, r, of_string) for r in range(number)])
         else:
-            found = [c.items(indexes, given, c.place(first, stride, r, of_string)) for r in range(number)]
+            at = [c.place(first, stride, r, of_string) for r in range(number)]
+            found = [c.items(indexes, given, place) for place in at]
+            for place in at[::2]:
+                c.fetch(indexes, given, place, AHEAD if forward.literal_value else -AHEAD)
         wrong = c.bits([b.icmp_unsigned(">=", row, c.splat(count)) for row in found])
         return _returning(c, signature, [c.lanes(found), wrong])
 
     result = types.Tuple((Lanes(number), types.int64))
-    return result(indexes, *map(_integer, (first, stride, count)), registers, strings), code
+    return result(indexes, *map(_integer, (first, stride, count)), registers, strings, forward), code
 
 
 def _runs(c: Code, kind: Any, given: Any, at: list[Any]) -> list[Any]:
@@ -155,7 +163,10 @@ def push(
         for register in sorted(range(x.registers), key=lambda r: (-(r % of_string), r)):
             row = c.gather(at_rows, given[register], v64)
             base, below, escape = c.low(row, 32), c.low(c.high(row, 32), 16), c.high(row, 48)
-            value = c.items(symbols, values, c.place(first, stride, register, of_string))
+            place = c.place(first, stride, register, of_string)
+            if register % 2 == 0:
+                c.fetch(symbols, values, place, -AHEAD)
+            value = c.items(symbols, values, place)
             value = b.add(value, below)
             masks[register] = escaped = b.icmp_unsigned(">=", value, escape)
             place = b.add(base, b.select(escaped, escape, value))
@@ -228,6 +239,8 @@ def pop(typing: Any, x: Any, entries: Any, words: Any, begins: Any, out: Any, fi
             states[register] = b.select(short, b.or_(b.shl(state, c.splat(16)), read), state)
             begin[string] = b.add(begin[string], c.count(short))
             place = c.place(arguments[5], arguments[6], register, of_string)
+            if register % 2 == 0:
+                c.fetch(out, arguments[4], place, AHEAD, write=True)
             place = b.add(at_out, b.mul(place, ir.Constant(i64, bits // 8)))
             symbols = b.trunc(b.ashr(found[register], c.splat(48)), ir.VectorType(ir.IntType(bits), WIDTH))
             c.store(symbols, place, bits // 8)
