@@ -12,10 +12,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+import tinify
 from tinify.coders import CdfTables
 from tinify.coders.rans import CHUNK, GPU, WIDE_LIMIT, Profile, RansCoder
 from tinify.coders.rans_engine import KERNELS
 from tinify.coders.rans_tables import packed
+from tinify.coders.rans_tiny import push_tinies
+from tinify.coders.rans_vectors import popper, pusher
 from tinify.errors import CorruptStreamError, InputError
 
 CODERS = [RansCoder(kernels) for kernels in KERNELS]
@@ -279,3 +282,18 @@ def test_tables_that_do_not_fit_are_left_to_the_scalar_kernels(row: list[int], o
 def test_kernels_that_are_none_are_refused() -> None:
     with pytest.raises(InputError, match="kernels 'simd': expected one of vectors, scalar, numpy"):
         RansCoder("simd")
+
+
+@pytest.mark.parametrize("shape", [(1, 7), (3, 7), (1, 5000), (6, 5000), (1, WIDE_LIMIT), (1, 3 * CHUNK)])
+def test_nothing_is_left_to_compile_after_warmup(shape: tuple[int, int]) -> None:
+    tinify.warmup()
+    compiled = pusher.cache_info().misses, popper.cache_info().misses, len(push_tinies.signatures)
+    symbols, indexes = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
+    for view in (indexes, np.broadcast_to(indexes[:1, :1], shape)):
+        strings = FEW.encode_batch(symbols, view)
+        assert (FEW.decode_batch(strings, view) == 0).all()
+        if shape[0] == 1:
+            decoder = FEW.decoder(strings[0], shape[1])
+            decoder.pop(indexes[0, : shape[1] // 2])
+            decoder.pop(indexes[0, shape[1] // 2 :])
+    assert compiled == (pusher.cache_info().misses, popper.cache_info().misses, len(push_tinies.signatures))

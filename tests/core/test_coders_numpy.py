@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from tinify.coders import CdfTables, rans_lanes, rans_numpy, rans_python, rans_tiny
 from tinify.coders.rans_format import (
+    BAD_END,
+    BAD_START,
     CURSOR,
     ESCAPE,
     ESCAPE_BYTES,
@@ -110,7 +112,7 @@ class LanesWriter:
 
     def string(self, count: int, forks: bool) -> bytes:
         tail = count - self.left if forks and self.left else 0
-        return compose(self.states if self.left else self.states[:1], tail, self.words, self.escapes)
+        return b"".join(compose(self.states if self.left else self.states[:1], tail, self.words, self.escapes))
 
     def all(self) -> list[Any]:
         return [self.status, *(part.tolist() for part in (self.states, self.written, self.words, self.escapes))]
@@ -122,9 +124,14 @@ class LanesReader:
     def __init__(self, module: Any, message: Message, data: bytes, dtype: Any = None) -> None:
         string = read_lane_string(data, 0, len(data), message.count)
         self.module, self.message, self.data = module, message, np.frombuffer(data, np.uint8)
-        self.words, self.cursor = np.zeros(string.words + 1, np.uint16), np.zeros(len(CURSOR), np.int64)
+        below = 2 * string.lanes  # room for the words that a join puts back
+        self.words, self.cursor = np.zeros(below + len(data) + 1, np.uint16), np.zeros(len(CURSOR), np.int64)
         self.states, self.out = np.zeros(string.lanes, np.int64), message.blank(dtype)
-        string.start(self.words, 0, self.cursor, self.states)
+        self.string = string
+        self.start = module.start_string(
+            self.data, string.header, string.end, string.symbols, string.tail, self.words, below, self.cursor,
+            self.states,
+        )  # fmt: skip
 
     def pop(self, begin: int, end: int) -> int:
         form = self.message.form
@@ -135,7 +142,9 @@ class LanesReader:
         return status
 
     def all(self) -> list[Any]:
-        return [part.tolist() for part in (self.words, self.cursor, self.states, self.out)]
+        finish = self.module.finish_string(self.cursor, self.states, self.string.end, self.string.escaped)
+        arrays = [part.tolist() for part in (self.words, self.cursor, self.states, self.out)]
+        return [self.start, finish, *arrays]
 
 
 class Tinies:
@@ -240,6 +249,9 @@ def test_damaged_lanes_end_as_the_compiled_ones_do(
         ours, theirs = (LanesReader(module, message, string, dtype) for module in (rans_numpy, rans_lanes))
     except CorruptStreamError:
         return
+    assert ours.start == theirs.start
+    if ours.start != FINE:
+        return
     assert ours.pop(0, count) == theirs.pop(0, count)
     assert ours.all() == theirs.all()
 
@@ -253,10 +265,18 @@ def test_lanes_end_in_every_way() -> None:
     for module in (rans_numpy, rans_lanes):
         for status, (data, dtype) in ends.items():
             assert LanesReader(module, message, bytes(data), dtype).pop(0, message.count) == status
+        low = bytearray(string)
+        low[2:4] = 0, 0  # the high word of the first state
+        assert LanesReader(module, message, bytes(low)).start == BAD_START
+        early = LanesReader(module, message, string)
+        assert early.pop(0, message.count - 1) == FINE
+        assert early.all()[1] == BAD_END
+        assert early.pop(message.count - 1, message.count) == FINE
+        assert early.all()[1] == FINE
     message.values[5000] = 2
     assert LanesReader(rans_numpy, message, string).pop(0, message.count) == OTHER_ROWS
     assert LanesWriter(rans_numpy, message, 32, True).status == OTHER_ROWS
-    assert {*ends, OTHER_ROWS} == {*STATUS}
+    assert {*ends, OTHER_ROWS, BAD_START, BAD_END} == {*STATUS}
 
 
 def ends_alike(message: Message, data: bytes, dtype: Any = np.int32, floor: int | None = None) -> int:

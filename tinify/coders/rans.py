@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -77,7 +77,7 @@ class RansCoder(BatchCoder):
         """A reader of the ``count`` symbols in ``data``."""
         if count <= TINY_LIMIT:
             return _TinyReader(self._engine, tables, data)
-        return _LanesReader(self._engine, tables, read_chunks(data, 0, len(data), count))
+        return _LanesReader(self._engine, tables, data, read_chunks(data, 0, len(data), count))
 
     def encode_batch(self, tables: CdfTables, symbols: Integers, rows: Rows, count: int, threads: int) -> list[bytes]:
         """The strings of every ``count`` symbols; ``symbols`` has one axis and is int16 or int32."""
@@ -87,14 +87,14 @@ class RansCoder(BatchCoder):
         chunk = profile.chunk or count
         items = symbols.size // count
         if chunk >= count:
-            return self._encode_series(tables, symbols, rows, Series(0, count, [count] * items), profile, threads)
+            series = Series(0, count, [count] * items)
+            return [b"".join(string) for string in self._encode_series(tables, symbols, rows, series, profile, threads)]
         counts = [min(chunk, count - first) for first in range(0, count, chunk)]
-        return [
-            compose_chunks(
-                chunk, self._encode_series(tables, symbols, rows, Series(first, chunk, counts), profile, threads)
-            )
-            for first in range(0, symbols.size, count)
-        ]
+        strings = []
+        for first in range(0, symbols.size, count):
+            chunks = self._encode_series(tables, symbols, rows, Series(first, chunk, counts), profile, threads)
+            strings.append(b"".join(compose_chunks(chunk, chunks)))
+        return strings
 
     def decode_batch(
         self, tables: CdfTables, strings: Sequence[bytes], rows: Rows, count: int, out: Integers, threads: int
@@ -112,15 +112,15 @@ class RansCoder(BatchCoder):
         items = [read_chunks(data, begin, end, count) for begin, end in pairwise([0, *ends])]
         if all(len(item) == 1 for item in items):
             items = [[string for [string] in items]]
-            self._decode_series(tables, items[0], rows, Series(0, count, [count] * len(strings)), out, threads)
+            self._decode_series(tables, data, items[0], rows, Series(0, count, [count] * len(strings)), out, threads)
             return
         for first, item in zip(range(0, out.size, count), items, strict=True):
-            series = Series(first, item[0].count, [string.count for string in item])
-            self._decode_series(tables, item, rows, series, out, threads)
+            series = Series(first, item[0].symbols, [string.symbols for string in item])
+            self._decode_series(tables, data, item, rows, series, out, threads)
 
     def _encode_series(
         self, tables: CdfTables, symbols: Integers, rows: Rows, series: Series, profile: Profile, threads: int
-    ) -> list[bytes]:
+    ) -> list[list[Any]]:
         together = self._engine.together(tables, profile.lanes) or 1
         shares = series.shares(threads, together)
         coded = at_once(
@@ -131,6 +131,7 @@ class RansCoder(BatchCoder):
     def _decode_series(
         self,
         tables: CdfTables,
+        data: bytes,
         strings: Sequence[LaneString],
         rows: Rows,
         series: Series,
@@ -140,16 +141,14 @@ class RansCoder(BatchCoder):
         lanes = {string.lanes for string in strings}
         if len(lanes) > 1:  # as a writer may mix them
             for at, string in enumerate(strings):
-                self._decode_series(tables, [string], rows, series[at : at + 1], out, 1)
+                self._decode_series(tables, data, [string], rows, series[at : at + 1], out, 1)
             return
         together = self._engine.together(tables, lanes.pop()) or 1
         shares, own = series.shares(threads, together), list(strings)
 
         def pop(share: Series) -> None:
             at = (share.first - series.first) // series.stride
-            reading = Reading(self._engine, tables, own[at : at + len(share)])
-            reading.pop(rows, share, out)
-            reading.finish()
+            self._engine.pop(tables, data, own[at : at + len(share)], rows, share, out)
 
         at_once(pop, shares)
 
@@ -216,14 +215,14 @@ class _TinyReader:
 class _LanesReader:
     """A string of interleaved lanes, a chunk at a time."""
 
-    def __init__(self, engine: Engine, tables: CdfTables, strings: Sequence[LaneString]) -> None:
-        self._engine, self._tables = engine, tables
+    def __init__(self, engine: Engine, tables: CdfTables, data: bytes, strings: Sequence[LaneString]) -> None:
+        self._engine, self._tables, self._data = engine, tables, data
         self._waiting = list(reversed(strings))
         self._next_chunk()
 
     def _next_chunk(self) -> None:
         string = self._waiting.pop()
-        self._reading, self._left = Reading(self._engine, self._tables, [string]), string.count
+        self._reading, self._left = Reading(self._engine, self._tables, self._data, string), string.symbols
 
     def pop(self, indexes: IntArray, out: IntArray) -> None:
         rows, done = read_rows(indexes), 0
@@ -232,7 +231,7 @@ class _LanesReader:
                 self._reading.finish()
                 self._next_chunk()
             step = min(self._left, indexes.size - done)
-            self._reading.pop(rows, Series(done, 0, [step]), out)
+            self._reading.pop(rows, done, step, out)
             self._left -= step
             done += step
 

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from typing import Any, NoReturn, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from tinify.coders.rans_format import CURSOR, ESCAPE_BYTES, FINE, NOT_MET, OTHER_ROWS, TOO_WIDE
+from tinify.coders.rans_format import (
+    BAD_END,
+    BAD_START,
+    CURSOR,
+    ESCAPE_BYTES,
+    FINE,
+    NOT_MET,
+    OTHER_ROWS,
+    TOO_WIDE,
+)
 from tinify.coders.rans_strings import LaneString, compose, corrupt
 from tinify.coders.rans_tables import flat, packed
 from tinify.coders.rows import Integers, Rows
@@ -19,6 +28,7 @@ from tinify.coders.tables import CdfTables
 from tinify.errors import InputError
 
 Int64s = npt.NDArray[np.int64]
+Bytes = npt.NDArray[np.uint8]
 KERNELS = "vectors", "scalar", "numpy"
 """From the fastest to the most portable."""
 _SLACK = 16
@@ -87,15 +97,15 @@ class Engine:
 
     def push(
         self, tables: CdfTables, symbols: Integers, rows: Rows, series: Series, lanes: int, forks: bool
-    ) -> list[bytes]:
-        """The lane strings of a series."""
+    ) -> list[list[Any]]:
+        """The lane strings of a series, each in parts."""
         together = self.together(tables, lanes)
         if not together:
             return [
                 self._push_one(tables, symbols, rows, series[at : at + 1], lanes, forks) for at in range(len(series))
             ]
         whole = len(series) - len(series) % together
-        strings = []
+        strings: list[list[Any]] = []
         for part, number in (series[:whole], together), (series[whole:], 1):
             if len(part):
                 strings += self._push_vectors(tables, symbols, rows, part, lanes, forks, number)
@@ -103,7 +113,7 @@ class Engine:
 
     def _push_one(
         self, tables: CdfTables, symbols: Integers, rows: Rows, one: Series, lanes: int, forks: bool
-    ) -> bytes:
+    ) -> list[Any]:
         form, [count] = flat(tables), one.counts
         words, escapes = np.empty(count + _SLACK, np.uint16), np.empty(ESCAPE_BYTES * count, np.uint8)
         states, written = np.empty(lanes, np.int64), np.empty(3, np.int64)
@@ -124,7 +134,7 @@ class Engine:
         lanes: int,
         forks: bool,
         together: int,
-    ) -> list[bytes]:
+    ) -> list[list[Any]]:
         from tinify.coders.rans_vectors import pusher
 
         form, pack, most = flat(tables), cast(Any, packed(tables)), max(part.counts)
@@ -146,80 +156,141 @@ class Engine:
             begin, start = end, stop
         return strings
 
+    def pop(
+        self,
+        tables: CdfTables,
+        data: bytes,
+        strings: Sequence[LaneString],
+        rows: Rows,
+        series: Series,
+        out: Integers,
+    ) -> None:
+        """Decodes whole strings, all of the same number of lanes, to where the series says."""
+        lanes, octets = strings[0].lanes, np.frombuffer(data, np.uint8)
+        heads = np.array([(string.header, string.end, string.tail, string.escaped) for string in strings])
+        together = self.together(tables, lanes)
+        whole = len(series) - len(series) % (together or 1)
+        for begin, end, number in (0, whole, together), (whole, len(series), 1):
+            if begin == end:
+                continue
+            buffers = _Buffers(strings[begin:end], number or 1)
+            part = buffers, octets, heads[begin:end], rows, series[begin:end], out
+            status, which = self._pop_vectors(tables, *part) if together else self._pop_scalar(tables, *part)
+            if status != FINE:
+                refuse(status, strings[begin + which].end - strings[begin + which].begin, rows, tables)
 
-def _compose(count: int, left: int, states: Int64s, words: Any, escapes: Any, forks: bool) -> bytes:
+    def _pop_vectors(
+        self,
+        tables: CdfTables,
+        buffers: _Buffers,
+        data: Bytes,
+        heads: Int64s,
+        rows: Rows,
+        part: Series,
+        out: Integers,
+    ) -> tuple[int, int]:
+        from tinify.coders.rans_vectors import popper
+
+        form, pack = flat(tables), cast(Any, packed(tables))
+        kernel = popper(buffers.lanes, len(buffers.cursors), out.dtype, rows.values.dtype, rows.length > 1)
+        status, which = kernel(
+            buffers.words, data, buffers.cursors, buffers.states, heads, rows.argument, part.first, part.stride,
+            np.array(part.counts), pack.table, pack.found, form.rows, form.cdf, form.buckets, out,
+        )  # fmt: skip
+        return status, which
+
+    def _pop_scalar(
+        self,
+        tables: CdfTables,
+        buffers: _Buffers,
+        data: Bytes,
+        heads: Int64s,
+        rows: Rows,
+        part: Series,
+        out: Integers,
+    ) -> tuple[int, int]:
+        form, kernels = flat(tables), self.lanes
+        own = buffers.words, data, buffers.cursors[0], buffers.states
+        for which, (count, (header, end, tail, escaped)) in enumerate(zip(part.counts, heads.tolist(), strict=True)):
+            status = kernels.start_string(
+                data, header, end, count, tail, buffers.words, buffers.at, buffers.cursors[0], buffers.states
+            )
+            if status == FINE:
+                first = part.first + which * part.stride
+                status = kernels.pop_string(*own, rows.argument, first, count, form.rows, form.cdf, form.buckets, out)
+            if status == FINE:
+                status = kernels.finish_string(buffers.cursors[0], buffers.states, end, escaped)
+            if status != FINE:
+                return status, which
+        return FINE, 0
+
+
+def _compose(count: int, left: int, states: Int64s, words: Any, escapes: Any, forks: bool) -> list[Any]:
     if not forks:
         return compose(states, 0, words, escapes)
     return compose(states if left else states[:1], count - left if left else 0, words, escapes)
 
 
+class _Buffers:
+    """What kernels need to read some of the strings together."""
+
+    def __init__(self, strings: Sequence[LaneString], together: int) -> None:
+        self.lanes = strings[0].lanes
+        self.at = 2 * self.lanes  # the room below is for the words that a join puts back
+        room = self.at + 1 + max((string.end - string.header) // 2 for string in strings)
+        self.words = np.empty(together * room, np.uint16)
+        self.cursors = np.empty((together, len(CURSOR)), np.int64)
+        self.states = np.empty(together * self.lanes, np.int64)
+
+
 class Reading:
-    """Lane strings of the same number of lanes being read, those of a series or one a slice at a time."""
+    """A lane string being read a slice at a time."""
 
-    def __init__(self, engine: Engine, tables: CdfTables, strings: Sequence[LaneString]) -> None:
-        self._engine, self._tables, self._strings = engine, tables, strings
-        lanes = self._lanes = strings[0].lanes
-        rooms = [0, *accumulate(string.words + 1 for string in strings)]
-        self._begins = rooms[:-1]
-        self._words = np.empty(rooms[-1], np.uint16)
-        self._cursors = np.empty((len(strings), len(CURSOR)), np.int64)
-        self._states = np.empty((len(strings), lanes), np.int64)
-        for string, begin, cursor, own in self._each():
-            string.start(self._words, begin, cursor, own)
-        self._data = np.frombuffer(strings[0].data, np.uint8)
-
-    def pop(self, rows: Rows, series: Series, out: Integers) -> None:
-        """Decodes the next symbols of each string to where the series says."""
-        together = self._engine.together(self._tables, self._lanes)
-        whole = len(series) - len(series) % (together or 1)
-        for begin, end, number in (0, whole, together), (whole, len(series), 1):
-            if begin == end:
-                continue
-            part, cursors, states = series[begin:end], self._cursors[begin:end], self._states[begin:end]
-            if together:
-                status = self._pop_vectors(rows, part, cursors, states, out, number)
-            else:
-                status = self._pop_scalar(rows, part, cursors, states, out)
-            if status != FINE:
-                refuse(status, self._strings[begin].end - self._strings[begin].begin, rows, self._tables)
-
-    def _pop_vectors(
-        self, rows: Rows, part: Series, cursors: Int64s, states: Int64s, out: Integers, together: int
-    ) -> int:
-        from tinify.coders.rans_vectors import popper
-
-        form, pack = flat(self._tables), cast(Any, packed(self._tables))
-        kernel = popper(self._lanes, together, out.dtype, rows.values.dtype, rows.length > 1)
-        status: int = kernel(
-            self._words, self._data, cursors, states.reshape(-1), rows.argument, part.first, part.stride,
-            np.array(part.counts), pack.table, pack.found, form.rows, form.cdf, form.buckets, out,
+    def __init__(self, engine: Engine, tables: CdfTables, data: bytes, string: LaneString) -> None:
+        self._engine, self._tables, self._string = engine, tables, string
+        self._data, buffers = np.frombuffer(data, np.uint8), _Buffers([string], 1)
+        self._buffers, self._cursor = buffers, buffers.cursors[0]
+        status = engine.lanes.start_string(
+            self._data, string.header, string.end, string.symbols, string.tail, buffers.words, buffers.at,
+            self._cursor, buffers.states,
         )  # fmt: skip
-        return status
+        self._check(status, None)
 
-    def _pop_scalar(self, rows: Rows, part: Series, cursors: Int64s, states: Int64s, out: Integers) -> int:
-        form = flat(self._tables)
-        for at, (count, cursor, own) in enumerate(zip(part.counts, cursors, states, strict=True)):
-            status: int = self._engine.lanes.pop_string(
-                self._words, self._data, cursor, own, rows.argument, part.first + at * part.stride, count,
+    def pop(self, rows: Rows, first: int, count: int, out: Integers) -> None:
+        """Decodes the next ``count`` symbols to ``out[first]`` and on."""
+        engine, part = self._engine, Series(first, 0, [count])
+        if engine.together(self._tables, self._string.lanes):
+            no_heads = np.empty((0, 4), np.int64)
+            status, _ = engine._pop_vectors(self._tables, self._buffers, self._data, no_heads, rows, part, out)
+        else:
+            form = flat(self._tables)
+            status = engine.lanes.pop_string(
+                self._buffers.words, self._data, self._cursor, self._buffers.states, rows.argument, first, count,
                 form.rows, form.cdf, form.buckets, out,
             )  # fmt: skip
-            if status != FINE:
-                return status
-        return FINE
+        self._check(status, rows)
 
     def finish(self) -> None:
-        """Raises :class:`~tinify.errors.CorruptStreamError` unless all strings were consumed exactly."""
-        for string, begin, cursor, own in self._each():
-            string.finish(begin, cursor, own)
+        """Raises :class:`~tinify.errors.CorruptStreamError` unless the string was consumed exactly."""
+        end, escaped = self._string.end, self._string.escaped
+        self._check(self._engine.lanes.finish_string(self._cursor, self._buffers.states, end, escaped), None)
 
-    def _each(self) -> Iterator[tuple[LaneString, int, Int64s, Int64s]]:
-        return zip(self._strings, self._begins, self._cursors, self._states, strict=True)
+    def _check(self, status: int, rows: Rows | None) -> None:
+        if status != FINE:
+            refuse(status, self._string.end - self._string.begin, rows, self._tables)
 
 
-def refuse(status: int, size: int, rows: Rows, tables: CdfTables) -> NoReturn:
+_REASONS = {
+    NOT_MET: "its lanes do not meet",
+    BAD_START: "a lane begins out of range",
+    BAD_END: "it does not end with its last symbol",
+}
+
+
+def refuse(status: int, size: int, rows: Rows | None, tables: CdfTables) -> NoReturn:
     """Raises what a kernel's status means, for a string of ``size`` bytes."""
-    if status == OTHER_ROWS:
+    if status == OTHER_ROWS and rows is not None:
         rows.check(len(tables))
     if status == TOO_WIDE:
         raise InputError("out holds int16 and a symbol of the string does not fit: decode into int32")
-    corrupt(size, "its lanes do not meet" if status == NOT_MET else "it ends too early, or an escape is out of range")
+    corrupt(size, _REASONS.get(status, "it ends too early, or an escape is out of range"))

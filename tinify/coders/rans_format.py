@@ -13,10 +13,12 @@ LANES_LOW = 1 << 32
 ESCAPED = -(2**15)
 """What stands for the escape among the symbols of packed tables."""
 
-CURSOR = WORD, END, ESCAPE, FLOOR, LANE, LANES, JOIN = range(7)
+CURSOR = WORD, END, ESCAPE, FLOOR, LANE, LANES, JOIN, ORIGIN = range(8)
 """Of a lane string being read: the next word, where words end, where the next escape ends and the first may begin, the
-lane of the next symbol, the number of lanes, and the symbols until the lanes join (-1: they do not)."""
+lane of the next symbol, the number of lanes, the symbols until the lanes join (-1: they do not), and the byte of the
+string where word 0 would be."""
 
-STATUS = FINE, OTHER_ROWS, UNSOUND, NOT_MET, TOO_WIDE = range(5)
+STATUS = FINE, OTHER_ROWS, UNSOUND, NOT_MET, TOO_WIDE, BAD_START, BAD_END = range(7)
 """How a kernel ends: well; an index of no row; a string that ends too early or an escape that is none; lanes that do
-not meet where they join; a symbol that the type of the output cannot hold."""
+not meet where they join; a symbol that the type of the output cannot hold; a lane that begins out of range; a string
+that ends before its last symbol, or after it."""

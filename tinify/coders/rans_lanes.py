@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from tinify.coders.rans_format import (
+    BAD_END,
+    BAD_START,
     END,
     ESCAPE,
     FINE,
@@ -14,6 +17,7 @@ from tinify.coders.rans_format import (
     LANES,
     LANES_LOW,
     NOT_MET,
+    ORIGIN,
     OTHER_ROWS,
     UNSOUND,
     WORD,
@@ -24,6 +28,7 @@ from tinify.coders.rans_kernels import (
     Int64s,
     Words,
     check_symbol,
+    copy_bytes,
     find_bin,
     fold,
     kernel,
@@ -34,6 +39,8 @@ from tinify.coders.rans_kernels import (
     wide,
     write_escape,
 )
+
+LITTLE_ENDIAN = sys.byteorder == "little"
 
 
 @kernel()
@@ -110,6 +117,55 @@ def begin_string(
             states[lane] = LANES_LOW | wide(words[p]) << 16 | wide(words[p + 1])
             p += 2
     return left, p, e
+
+
+@kernel()
+def start_string(
+    data: Bytes,
+    header: int,
+    end: int,
+    count: int,
+    tail: int,
+    words: Words,
+    at: int,
+    cursor: Int64s,
+    states: Int64s,
+) -> int:
+    """Reads the states that stand at ``data[header]`` and copies the words, up to ``data[end]``, to ``words[at:]``.
+
+    There is room for one word more, and below ``at`` for those that a join puts back. Returns how it ended.
+    """
+    p = header
+    for lane in range(states.size):
+        x = 0
+        for _ in range(3):
+            x = x << 16 | wide(data[p]) | wide(data[p + 1]) << 8
+            p += 2
+        if x < LANES_LOW:
+            return BAD_START
+        states[lane] = x
+    size = (end - p) >> 1
+    if LITTLE_ENDIAN:
+        copy_bytes(data, p, words, 2 * at, 2 * size)
+    else:
+        for word in range(size):
+            words[at + word] = wide(data[p + 2 * word]) | wide(data[p + 2 * word + 1]) << 8
+    words[at + size] = 0
+    cursor[WORD], cursor[END], cursor[ESCAPE], cursor[FLOOR] = at, at + size, end, p
+    cursor[LANE], cursor[LANES], cursor[ORIGIN] = 0, states.size, p - 2 * at
+    cursor[JOIN] = count - tail if tail > 0 else -1
+    return FINE
+
+
+@kernel()
+def finish_string(cursor: Int64s, states: Int64s, end: int, escaped: int) -> int:
+    """Whether a string that ends at ``data[end]`` was consumed exactly."""
+    for lane in range(cursor[LANES]):
+        if states[lane] != LANES_LOW:
+            return BAD_END
+    if cursor[ORIGIN] + 2 * cursor[WORD] != cursor[ESCAPE] or escaped != (cursor[ESCAPE] < end):
+        return BAD_END
+    return FINE
 
 
 @kernel()

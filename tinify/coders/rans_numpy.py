@@ -17,6 +17,8 @@ import numpy.typing as npt
 
 from tinify.coders import rans_python
 from tinify.coders.rans_format import (
+    BAD_END,
+    BAD_START,
     ESCAPE,
     FINE,
     FLOOR,
@@ -25,6 +27,7 @@ from tinify.coders.rans_format import (
     LANES,
     LANES_LOW,
     NOT_MET,
+    ORIGIN,
     OTHER_ROWS,
     UNSOUND,
     WORD,
@@ -161,6 +164,29 @@ def _push_escapes(folded: Array, escapes: Array, e: int) -> int:
     encoded = b"".join(leb128(value)[::-1] for value in folded[folded >= 0][::-1].tolist())
     escapes[e : e + len(encoded)] = np.frombuffer(encoded, np.uint8)
     return e + len(encoded)
+
+
+def start_string(
+    data: Array, header: int, end: int, count: int, tail: int, words: Array, at: int, cursor: Array, states: Array
+) -> int:
+    """See :func:`tinify.coders.rans_lanes.start_string`."""
+    first = header + 6 * states.size
+    parts = data[header:first].copy().view("<u2").astype(np.int64)
+    states[:] = parts[::3] << 32 | parts[1::3] << 16 | parts[2::3]
+    if (states < LANES_LOW).any():
+        return BAD_START
+    size = (end - first) // 2
+    words[at : at + size] = data[first : first + 2 * size].copy().view("<u2")
+    words[at + size] = 0
+    cursor[:] = at, at + size, end, first, 0, states.size, count - tail if tail else -1, first - 2 * at
+    return FINE
+
+
+def finish_string(cursor: Array, states: Array, end: int, escaped: int) -> int:
+    """See :func:`tinify.coders.rans_lanes.finish_string`."""
+    used = cursor[ORIGIN] + 2 * cursor[WORD] == cursor[ESCAPE]
+    sound = used and escaped == (cursor[ESCAPE] < end) and (states[: cursor[LANES]] == LANES_LOW).all()
+    return FINE if sound else BAD_END
 
 
 def pop_string(

@@ -125,7 +125,7 @@ def pop_each(
     first: int,
 ) -> int:
     """Decodes symbols of the rows ``named`` into ``out[first]`` and on; returns how it ended."""
-    p, end, e, floor, lane, lanes, _ = cursor.tolist()
+    p, end, e, floor, lane, lanes, *_ = cursor.tolist()
     given, edges, narrowed = words.data, cdf.data, buckets.data
     own, status, limits = states.tolist(), FINE, np.iinfo(out.dtype)
     values: list[int] = []

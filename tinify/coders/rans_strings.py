@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
-from tinify.coders.rans_format import LANES_LOW
 from tinify.errors import CorruptStreamError
 
 Int64s = npt.NDArray[np.int64]
@@ -21,58 +19,27 @@ _FORK, _ESCAPES = 1 << 5, 1 << 6
 _KNOWN = (_LANES_MASK << _LANES_SHIFT) | _FORK | _ESCAPES
 
 
-def compose(states: Int64s, tail: int, words: Words, escapes: Bytes) -> bytes:
-    """A lane string; ``tail`` is the number of symbols that one lane coded before it forked, 0 if it did not."""
+def compose(states: Int64s, tail: int, words: Words, escapes: Bytes) -> list[Any]:
+    """The parts of a lane string; ``tail`` is the number of symbols that one lane coded before it forked, or 0."""
     flags = (states.size.bit_length() - 1) << _LANES_SHIFT | (_ESCAPES if escapes.size else 0)
     header = bytes([flags | _FORK]) + leb128(tail // states.size) if tail else bytes([flags])
     first = states.astype("<i8", copy=False).view("<u2").reshape(-1, 4)[:, 2::-1]
-    return b"".join((header, first.tobytes(), words.astype("<u2", copy=False).tobytes(), escapes.tobytes()))
+    return [header, first.tobytes(), words.astype("<u2", copy=False), escapes]
 
 
-@dataclass(frozen=True)
-class LaneString:
-    """A lane string being read: ``data[begin:end]``, of ``count`` symbols."""
+class LaneString(NamedTuple):
+    """A lane string that stands somewhere in a string of bytes."""
 
-    data: bytes
     begin: int
     end: int
-    count: int
+    symbols: int
+    """How many there are."""
     lanes: int
     tail: int
+    """The number of symbols that one lane coded before it forked, 0 if it did not."""
     escaped: bool
     header: int
-    """Where its states begin."""
-
-    @property
-    def words(self) -> int:
-        """An upper limit of the number of its words, the escapes being taken for words too."""
-        return (self.end - self.header) // 2
-
-    def start(self, words: Words, at: int, cursor: Int64s, states: Int64s) -> None:
-        """Copies the words to ``words[at:]``, where there is room for one more, and sets cursor and states."""
-        end = at + self.words
-        # A copy, because a join puts words back.
-        words[at:end] = np.frombuffer(self.data, "<u2", self.words, self.header)
-        words[end] = 0
-        first = at + 3 * self.lanes
-        parts = words[at:first].astype(np.int64)
-        states[:] = parts[::3] << 32 | parts[1::3] << 16 | parts[2::3]
-        if states.min() < LANES_LOW:
-            self.corrupt("a lane begins out of range")
-        join = self.count - self.tail if self.tail else -1
-        cursor[:] = first, end, self.end, self.header + 6 * self.lanes, 0, self.lanes, join
-
-    def finish(self, at: int, cursor: Int64s, states: Int64s) -> None:
-        """Raises :class:`~tinify.errors.CorruptStreamError` unless the string was consumed exactly."""
-        word, _, escape, _, _, lanes, _ = cursor.tolist()
-        used = self.header + 2 * (word - at) == escape
-        sound = states[:lanes].tolist() == [LANES_LOW] * lanes
-        if not used or not sound or self.escaped != (escape < self.end):
-            self.corrupt("it does not end with its last symbol")
-
-    def corrupt(self, reason: str) -> NoReturn:
-        """Raises :class:`~tinify.errors.CorruptStreamError`."""
-        corrupt(self.end - self.begin, reason)
+    """Where its states stand."""
 
 
 def read_lane_string(data: bytes, begin: int, end: int, count: int) -> LaneString:
@@ -87,13 +54,13 @@ def read_lane_string(data: bytes, begin: int, end: int, count: int) -> LaneStrin
     tail = groups * lanes + count % lanes if forks else 0
     if end - header < 6 * lanes or tail > count or (forks and not tail):
         corrupt(size, "its header does not fit its length")
-    return LaneString(data, begin, end, count, lanes, tail, bool(flags & _ESCAPES), header)
+    return LaneString(begin, end, count, lanes, tail, bool(flags & _ESCAPES), header)
 
 
-def compose_chunks(chunk: int, strings: list[bytes]) -> bytes:
-    """A string in chunks of ``chunk`` symbols each, the last one of what is left."""
-    lengths = [leb128(len(string)) for string in strings[:-1]]
-    return b"".join((bytes([CHUNKED]), leb128(chunk), *lengths, *strings))
+def compose_chunks(chunk: int, strings: list[list[Any]]) -> list[Any]:
+    """The parts of a string in chunks of ``chunk`` symbols each, the last one of what is left."""
+    lengths = [leb128(sum(memoryview(part).nbytes for part in string)) for string in strings[:-1]]
+    return [bytes([CHUNKED]), leb128(chunk), *lengths, *(part for string in strings for part in string)]
 
 
 def read_chunks(data: bytes, begin: int, end: int, count: int) -> list[LaneString]:

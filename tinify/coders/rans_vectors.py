@@ -36,6 +36,7 @@ from tinify.coders.rans_kernels import (
     Words,
     array,
     check_symbol,
+    copy_bytes,
     find_bin,
     fold,
     kernel,
@@ -46,13 +47,14 @@ from tinify.coders.rans_kernels import (
     wide,
     write_escape,
 )
-from tinify.coders.rans_lanes import begin_string, pop_string, push_lanes
+from tinify.coders.rans_lanes import begin_string, finish_string, pop_string, push_lanes, start_string
 from tinify.coders.vector_code import WIDTH
 from tinify.coders.vector_steps import load, look, places, pop, push, rows_at, store
 
 TOGETHER = {8: 4, 32: 2}
 """How many strings are coded together, by their number of lanes; more take longer to compile than they save."""
 _ENTRIES = array(nb.uint64, readonly=True)
+_HEADS = array(nb.int64, axes=2, readonly=True)
 
 
 @kernel()
@@ -71,8 +73,9 @@ def _write_escapes(
 @kernel()
 def _append(source: Any, begin: int, end: int, target: Any, at: int) -> int:
     """Copies a part of an array to another one; returns where the next part goes."""
-    target[at : at + end - begin] = source[begin:end]
-    return at + end - begin
+    size = end - begin
+    copy_bytes(source, begin * source.itemsize, target, at * target.itemsize, size * source.itemsize)
+    return at + size
 
 
 @kernel()
@@ -196,8 +199,9 @@ def _pop_strings(registers: int, strings: int) -> Callable[..., Any]:
     def pop_strings(
         words: Words,
         data: Bytes,
-        all_cursors: Any,
-        all_states: Int64s,
+        cursors: Any,
+        states: Int64s,
+        heads: Any,
         indexes: Any,
         first: int,
         stride: int,
@@ -208,13 +212,26 @@ def _pop_strings(registers: int, strings: int) -> Callable[..., Any]:
         cdf: Int32s,
         buckets: Int32s,
         out: Any,
-    ) -> int:
-        """As :func:`~tinify.coders.rans_lanes.pop_string`, for strings that begin every ``stride`` symbols."""
+    ) -> tuple[int, int]:
+        """Decodes strings whose symbols begin every ``stride`` symbols; returns how it ended and in which string.
+
+        Of each string ``heads`` has where its states stand, where it ends, its tail and whether it has escapes. Without
+        them the only string, or all that are read together, go on where the cursors say.
+        """
+        fresh = heads.shape[0] > 0
+        room = words.size // strings
         seen_states, seen_entries = np.empty(WIDTH * all_registers, np.int64), np.empty(WIDTH * all_registers, np.int64)
         begins = np.empty(strings, np.int64)
         for group in range(0, counts.size, strings):
-            states = all_states[group * lanes : (group + strings) * lanes]
-            cursors = all_cursors[group : group + strings]
+            if fresh:
+                for string in range(strings):
+                    head, own = heads[group + string], states[string * lanes : (string + 1) * lanes]
+                    status = start_string(
+                        data, head[0], head[1], counts[group + string], head[2], words, string * room + 2 * lanes,
+                        cursors[string], own,
+                    )  # fmt: skip
+                    if status != FINE:
+                        return status, group + string
             base = first + group * stride
             together = wide(counts[group])
             for string in range(strings):
@@ -227,7 +244,7 @@ def _pop_strings(registers: int, strings: int) -> Callable[..., Any]:
                 done = min(lanes - cursors[0, LANE], together)
                 status = pop_string(words, data, cursors[0], states, indexes, base, done, rows, cdf, buckets, out)
                 if status != FINE:
-                    return status
+                    return status, group
             begun = done
             x = load(states, all_registers)
             for string in range(strings):
@@ -242,7 +259,7 @@ def _pop_strings(registers: int, strings: int) -> Callable[..., Any]:
                 for i in range(base + done, base + done + steps * lanes, lanes):
                     here, wrong = rows_at(indexes, i, stride, rows.shape[0], all_registers, strings, True)
                     if wrong:
-                        return OTHER_ROWS
+                        return OTHER_ROWS, group
                     entries, shared = look(x, here, table)
                     escaped = 0
                     if shared:
@@ -258,7 +275,7 @@ def _pop_strings(registers: int, strings: int) -> Callable[..., Any]:
                                 rows, out,
                             )  # fmt: skip
                             if status != FINE:
-                                return status
+                                return status, group
                 done += steps * lanes
             store(x, states)
             for string in range(strings):
@@ -270,9 +287,12 @@ def _pop_strings(registers: int, strings: int) -> Callable[..., Any]:
                     words, data, cursor, states[string * lanes : (string + 1) * lanes], indexes,
                     base + string * stride + done, counts[group + string] - done, rows, cdf, buckets, out,
                 )  # fmt: skip
+                if status == FINE and fresh:
+                    head = heads[group + string]
+                    status = finish_string(cursor, states[string * lanes : (string + 1) * lanes], head[1], head[3])
                 if status != FINE:
-                    return status
-        return FINE
+                    return status, group + string
+        return FINE, 0
 
     return pop_strings
 
@@ -298,8 +318,8 @@ def pusher(lanes: int, strings: int, symbol: Any, index: Any, runs: bool) -> Any
 def popper(lanes: int, strings: int, symbol: Any, index: Any, runs: bool) -> Any:
     """The kernel that decodes so many strings of so many lanes together, compiled for these numpy types of items."""
     place = types.int64
-    signature = types.int64(
-        array(nb.uint16), array(nb.uint8, readonly=True), array(nb.int64, axes=2), array(nb.int64),
+    signature = types.UniTuple(types.int64, 2)(
+        array(nb.uint16), array(nb.uint8, readonly=True), array(nb.int64, axes=2), array(nb.int64), _HEADS,
         _rows_type(index, runs), place, place, array(nb.int64), _ENTRIES, _ENTRIES, ROWS, INPUT, INPUT,
         array(nb.from_dtype(symbol)),
     )  # fmt: skip
