@@ -27,8 +27,8 @@ INT32 = np.iinfo(np.int32)
 counts = st.sampled_from([1, 100, 4096, 4097, 4104, 5000, 8191, 8200])
 
 
-def _load_readable() -> Any:
-    spec = importlib.util.spec_from_file_location("readable_rans", Path(__file__).with_name("readable_rans.py"))
+def _load(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -36,7 +36,7 @@ def _load_readable() -> Any:
     return module
 
 
-readable = _load_readable()
+readable = _load(Path(__file__).with_name("readable_rans.py"))
 
 
 def tables_of(rows: list[list[int]], offsets: list[int]) -> CdfTables:
@@ -297,3 +297,8 @@ def test_nothing_is_left_to_compile_after_warmup(shape: tuple[int, int]) -> None
             decoder.pop(indexes[0, : shape[1] // 2])
             decoder.pop(indexes[0, shape[1] // 2 :])
     assert compiled == (pusher.cache_info().misses, popper.cache_info().misses, len(push_tinies.signatures))
+
+
+def test_mutated_strings_are_read_alike(capsys: pytest.CaptureFixture[str]) -> None:
+    _load(Path(__file__).parents[1] / "fuzz_coders.py").main(streams=5000, seed=3)
+    assert capsys.readouterr().out.startswith("5000 streams, ")

@@ -97,7 +97,7 @@ def rows_at(
         c, b = Code(context, builder), builder
         given, first, stride, count = arguments[:4]
         if isinstance(indexes, types.BaseTuple):
-            found = _runs(c, indexes, given, [c.place(first, stride, r, of_string) for r in range(number)])
+            found = _runs(c, indexes, given, [c.place(first, stride, r, of_string) for r in range(number)], of_string)
         else:
             at = [c.place(first, stride, r, of_string) for r in range(number)]
             found = [c.items(indexes, given, place) for place in at]
@@ -110,12 +110,11 @@ def rows_at(
     return result(indexes, *map(_integer, (first, stride, count)), registers, strings, forward), code
 
 
-def _runs(c: Code, kind: Any, given: Any, at: list[Any]) -> list[Any]:
+def _runs(c: Code, kind: Any, given: Any, at: list[Any], of_string: int) -> list[Any]:
     array, length = c.b.extract_value(given, 0), c.b.extract_value(given, 1)
     start, bits = c.address(kind[0], array), kind[0].dtype.bitwidth
     one = ir.Constant(i64, 1)
     last = c.b.sub(c.context.make_array(kind[0])(c.context, c.b, array).nitems, one)
-    number = ir.Constant(v64, list(range(WIDTH)))
 
     def row(run: Any) -> Any:
         place = c.b.add(start, c.b.mul(run, ir.Constant(i64, bits // 8)))
@@ -125,12 +124,14 @@ def _runs(c: Code, kind: Any, given: Any, at: list[Any]) -> list[Any]:
         return c.splat(value)
 
     rows = []
-    for place in at:
-        run = c.b.udiv(place, length)
-        left = c.b.sub(c.b.mul(c.b.add(run, one), length), place)
+    for begin in range(0, len(at), of_string):  # one division a string: no more than one run ends among its lanes
+        run = c.b.udiv(at[begin], length)
         following = c.b.add(run, one)
-        following = c.b.select(c.b.icmp_unsigned("<", following, last), following, last)
-        rows.append(c.b.select(c.b.icmp_unsigned("<", number, c.splat(left)), row(run), row(following)))
+        left = c.splat(c.b.sub(c.b.mul(following, length), at[begin]))
+        here, there = row(run), row(c.b.select(c.b.icmp_unsigned("<", following, last), following, last))
+        for register in range(of_string):
+            number = ir.Constant(v64, [WIDTH * register + lane for lane in range(WIDTH)])
+            rows.append(c.b.select(c.b.icmp_signed("<", number, left), here, there))
     return rows
 
 
