@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import readable_compat as readable
+from coding_tables import INT32, plain_rows, tables_of
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -18,26 +18,8 @@ from tinify.coders.compat import CompatCoder
 from tinify.coders.compat_tables import line
 from tinify.errors import CorruptStreamError, InputError
 
-INT32 = np.iinfo(np.int32)
 CODER = CompatCoder()
 EMPTY = bytes.fromhex("0000008000000000")
-
-
-def _load(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-readable = _load("readable_compat")
-
-
-def tables_of(rows: list[list[int]], offsets: list[int]) -> CdfTables:
-    width = max(map(len, rows))
-    return CdfTables([row + [0] * (width - len(row)) for row in rows], [len(row) for row in rows], offsets)
 
 
 EVEN = tables_of([list(range(0, 65537, 4096))], [-8])
@@ -85,13 +67,6 @@ messages = st.tuples(
 def lists(tables: CdfTables) -> tuple[list[list[int]], list[int], list[int]]:
     """Tables as the field passes them."""
     return tables.cdfs.tolist(), tables.sizes.tolist(), tables.offsets.tolist()
-
-
-def plain_rows(tables: CdfTables, indexes: Any) -> list[Any]:
-    rows = [
-        (cdf[:size].tolist(), int(o)) for cdf, size, o in zip(tables.cdfs, tables.sizes, tables.offsets, strict=True)
-    ]
-    return [rows[index] for index in indexes]
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
+import fuzz_coders
 import numpy as np
 import pytest
+import readable_rans as readable
+from coding_tables import INT32, plain_rows, tables_of
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -23,25 +24,7 @@ from tinify.errors import CorruptStreamError, InputError
 
 CODERS = [RansCoder(kernels) for kernels in KERNELS]
 VECTORS, SCALAR, NUMPY = CODERS
-INT32 = np.iinfo(np.int32)
 counts = st.sampled_from([1, 100, 4096, 4097, 4104, 5000, 8191, 8200])
-
-
-def _load(path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-readable = _load(Path(__file__).with_name("readable_rans.py"))
-
-
-def tables_of(rows: list[list[int]], offsets: list[int]) -> CdfTables:
-    width = max(map(len, rows))
-    return CdfTables([row + [0] * (width - len(row)) for row in rows], [len(row) for row in rows], offsets)
 
 
 EXTREME = tables_of(
@@ -84,13 +67,6 @@ def drawn(tables: CdfTables, indexes: Any, seed: int, escaping: float) -> Any:
 def message(tables: CdfTables, count: int, seed: int, escaping: float) -> tuple[Any, Any]:
     indexes = np.random.default_rng(seed).integers(0, len(tables), count, dtype=np.int32)
     return drawn(tables, indexes, seed, escaping), indexes
-
-
-def plain_rows(tables: CdfTables, indexes: Any) -> list[Any]:
-    rows = [
-        (cdf[:size].tolist(), int(o)) for cdf, size, o in zip(tables.cdfs, tables.sizes, tables.offsets, strict=True)
-    ]
-    return [rows[index] for index in indexes]
 
 
 def decoded(coder: RansCoder, tables: CdfTables, data: bytes, indexes: Any, cuts: list[int]) -> Any:
@@ -300,5 +276,5 @@ def test_nothing_is_left_to_compile_after_warmup(shape: tuple[int, int]) -> None
 
 
 def test_mutated_strings_are_read_alike(capsys: pytest.CaptureFixture[str]) -> None:
-    _load(Path(__file__).parents[1] / "fuzz_coders.py").main(streams=5000, seed=3)
+    fuzz_coders.main(streams=5000, seed=3)
     assert capsys.readouterr().out.startswith("5000 streams, ")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import readable_range as readable
+from coding_tables import INT32, plain_rows, tables_of
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -16,25 +16,7 @@ from tinify.coders import CdfTables
 from tinify.coders.range_coder import RangeCoder
 from tinify.errors import CorruptStreamError
 
-INT32 = np.iinfo(np.int32)
 CODER = RangeCoder()
-
-
-def _load(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-readable = _load("readable_range")
-
-
-def tables_of(rows: list[list[int]], offsets: list[int]) -> CdfTables:
-    width = max(map(len, rows))
-    return CdfTables([row + [0] * (width - len(row)) for row in rows], [len(row) for row in rows], offsets)
 
 
 EVEN = tables_of([list(range(0, 65537, 4096))], [-8])
@@ -67,13 +49,6 @@ def message(tables: CdfTables, count: int, seed: int, escaping: float, likely: b
     if escaping and count:
         symbols[rng.integers(0, count, 2)] = INT32.min, INT32.max
     return symbols, indexes
-
-
-def plain_rows(tables: CdfTables, indexes: Any) -> list[Any]:
-    rows = [
-        (cdf[:size].tolist(), int(o)) for cdf, size, o in zip(tables.cdfs, tables.sizes, tables.offsets, strict=True)
-    ]
-    return [rows[index] for index in indexes]
 
 
 def information(tables: CdfTables, symbols: Any, indexes: Any) -> tuple[float, int]:
