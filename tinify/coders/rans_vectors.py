@@ -49,7 +49,7 @@ from tinify.coders.rans_kernels import (
 )
 from tinify.coders.rans_lanes import begin_string, finish_string, pop_string, push_lanes, start_string
 from tinify.coders.vector_code import WIDTH
-from tinify.coders.vector_steps import load, look, places, pop, push, rows_at, store
+from tinify.coders.vector_steps import first_lane, load, look, places, pop, push, rows_at, store
 
 TOGETHER = {8: 4, 32: 2}
 """How many strings are coded together, by their number of lanes; more take longer to compile than they save."""
@@ -80,6 +80,7 @@ def _append(source: Any, begin: int, end: int, target: Any, at: int) -> int:
 
 @kernel()
 def _search(
+    shared: int,
     states: Int64s,
     entries: Int64s,
     indexes: Any,
@@ -90,14 +91,15 @@ def _search(
     cdf: Int32s,
     buckets: Int32s,
 ) -> int:
-    """Finds the entries of those lanes that no table resolves; returns a mask of the escapes among them."""
+    """Finds the entries of the lanes in ``shared``, which no table resolves; returns a mask of the escapes."""
     escaped = 0
-    for lane in range(states.size):
-        if entries[lane] & 0xFFFF0000 == 0:
-            row = row_of(indexes, first + (lane // lanes) * stride + lane % lanes)
-            entries[lane] = wide(found[find_bin(states[lane] & 65535, row, cdf, buckets)])
-            if entries[lane] >> 48 == ESCAPED:
-                escaped |= wide(1) << lane
+    while shared:
+        lane = first_lane(shared)
+        shared &= shared - 1
+        row = row_of(indexes, first + (lane // lanes) * stride + lane % lanes)
+        entries[lane] = wide(found[find_bin(states[lane] & 65535, row, cdf, buckets)])
+        if entries[lane] >> 48 == ESCAPED:
+            escaped |= wide(1) << lane
     return escaped
 
 
@@ -265,7 +267,9 @@ def _pop_strings(registers: int, strings: int) -> Callable[..., Any]:
                     if shared:
                         store(x, seen_states)
                         store(entries, seen_entries)
-                        escaped = _search(seen_states, seen_entries, indexes, i, stride, lanes, found, cdf, buckets)
+                        escaped = _search(
+                            shared, seen_states, seen_entries, indexes, i, stride, lanes, found, cdf, buckets
+                        )
                         entries = load(seen_entries, all_registers)
                     x, at = pop(x, entries, words, at, out, i, stride)
                     if escaped:

@@ -191,7 +191,7 @@ def push(
 
 @intrinsic
 def look(typing: Any, x: Any, found: Any, table: Any) -> Any:
-    """The entry of each lane's slot, and whether there is one that the table does not resolve."""
+    """The entry of each lane's slot, and a mask of those that the table does not resolve."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         c, b = Code(context, builder), builder
@@ -209,10 +209,23 @@ def look(typing: Any, x: Any, found: Any, table: Any) -> Any:
                 part = b.or_(c.high(entry, 32), c.high(c.low(state, 8), 4))
                 refined.append(c.gather(start, part, v64, c.unresolved(entry), entry))
                 b.store(refined[-1], place)
-            b.store(c.any_unresolved(refined), shared)
+            with b.if_then(b.icmp_unsigned("!=", c.any_unresolved(refined), ir.Constant(i64, 0)), likely=False):
+                b.store(c.bits([c.unresolved(entry) for entry in refined]), shared)
         return _returning(c, signature, [c.lanes([b.load(place) for place in kept]), b.load(shared)])
 
     return types.Tuple((x, types.int64))(x, found, table), code
+
+
+@intrinsic
+def first_lane(typing: Any, mask: Any) -> Any:
+    """The lowest lane of a mask that is not empty."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        c = Code(context, builder)
+        count = c.function("llvm.cttz.i64", i64, [i64, ir.IntType(1)])
+        return builder.call(count, [arguments[0], ir.Constant(ir.IntType(1), 1)])
+
+    return types.int64(types.int64), code
 
 
 @intrinsic
