@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from itertools import pairwise
 from typing import Any
 
@@ -278,3 +281,25 @@ def test_nothing_is_left_to_compile_after_warmup(shape: tuple[int, int]) -> None
 def test_mutated_strings_are_read_alike(capsys: pytest.CaptureFixture[str]) -> None:
     fuzz_coders.main(streams=5000, seed=3)
     assert capsys.readouterr().out.startswith("5000 streams, ")
+
+
+FORKED = """
+import os
+import numpy as np
+from tinify.coders import CdfTables
+tables = CdfTables([[0, 30000, 60000, 65535, 65536]], [5], [-1])
+symbols, indexes = np.arange(700_000) % 3 - 1, np.zeros(700_000, np.uint8)
+data = tables.encode(symbols, indexes, threads=2)
+child = os.fork()
+if not child:
+    os._exit(int(tables.encode(symbols, indexes, threads=2) != data))
+print(os.waitpid(child, 0)[1])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a system without fork")
+def test_a_forked_process_has_threads_of_its_own() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORKED], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert done.stdout == "0\n"

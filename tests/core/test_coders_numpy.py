@@ -300,3 +300,29 @@ def test_numba_is_not_imported() -> None:
     for code in ("import tinify.coders.rans_numpy", use):
         command = [sys.executable, "-c", f"import sys; {code}; print({{'numba', 'torch'}} & {{*sys.modules}})"]
         assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "set()\n"
+
+
+WITHOUT_NUMBA = """
+import sys
+for name in ("numba", "llvmlite"):
+    sys.modules[name] = None  # as if it were not installed
+import numpy as np
+import tinify
+from tinify.errors import PluginError
+tinify.warmup()
+tables = tinify.CdfTables([[0, 30000, 60000, 65535, 65536]], [5], [-1])
+symbols, indexes = np.arange(12000, dtype=np.int32).reshape(3, 4000) % 4 - 1, np.zeros((3, 4000), np.uint8)
+assert (tables.decode(tables.encode(symbols, indexes), indexes) == symbols).all()
+assert (tables.decode_batch(tables.encode_batch(symbols, indexes), indexes) == symbols).all()
+for coder in "rangecoder", "compat":
+    try:
+        tinify.set_entropy_coder(coder)
+    except PluginError as error:
+        print(error)
+"""
+
+
+def test_the_default_coder_works_without_numba() -> None:
+    done = subprocess.run([sys.executable, "-c", WITHOUT_NUMBA], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("numba") == 2

@@ -195,7 +195,7 @@ def _push_strings(registers: int, strings: int) -> Callable[..., Any]:
     return push_strings
 
 
-def _pop_strings(registers: int, strings: int) -> Callable[..., Any]:
+def _pop_strings(registers: int, strings: int, branch: int) -> Callable[..., Any]:
     all_registers, lanes = registers * strings, registers * WIDTH
 
     def pop_strings(
@@ -262,7 +262,7 @@ def _pop_strings(registers: int, strings: int) -> Callable[..., Any]:
                     here, wrong = rows_at(indexes, i, stride, rows.shape[0], all_registers, strings, True)
                     if wrong:
                         return OTHER_ROWS, group
-                    entries, shared = look(x, here, table)
+                    entries, shared = look(x, here, table, branch)
                     escaped = 0
                     if shared:
                         store(x, seen_states)
@@ -327,4 +327,5 @@ def popper(lanes: int, strings: int, symbol: Any, index: Any, runs: bool) -> Any
         _rows_type(index, runs), place, place, array(nb.int64), _ENTRIES, _ENTRIES, ROWS, INPUT, INPUT,
         array(nb.from_dtype(symbol)),
     )  # fmt: skip
-    return kernel(signature)(_pop_strings(lanes // WIDTH, strings))
+    # Of a row for many lanes most slots are resolved at once, so that few branches are taken; else most of them are.
+    return kernel(signature)(_pop_strings(lanes // WIDTH, strings, 2 if runs else WIDTH))

@@ -220,6 +220,9 @@ class Code:
             least = self.b.call(minimum, [least, self.b.bitcast(entry, words)])
         return self.bits([self.unresolved(self.b.bitcast(least, v64))])
 
+    def nonzero(self, value: Any) -> Any:
+        return self.b.icmp_unsigned("!=", value, ir.Constant(i64, 0))
+
     def registers(self, kind: Any, x: Any) -> list[Any]:
         return [self.b.extract_value(x, place) for place in range(kind.registers)]
 

@@ -190,8 +190,11 @@ def push(
 
 
 @intrinsic
-def look(typing: Any, x: Any, found: Any, table: Any) -> Any:
-    """The entry of each lane's slot, and a mask of those that the table does not resolve."""
+def look(typing: Any, x: Any, found: Any, table: Any, branch: Any) -> Any:
+    """The entry of each lane's slot, and a mask of those that the table does not resolve.
+
+    There is a branch for every ``branch`` registers: whether all their lanes were resolved at the first look.
+    """
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         c, b = Code(context, builder), builder
@@ -203,17 +206,22 @@ def look(typing: Any, x: Any, found: Any, table: Any) -> Any:
         ]
         kept = [_variable(b, entry) for entry in entries]
         shared = _variable(b, ir.Constant(i64, 0))
-        with b.if_then(b.icmp_unsigned("!=", c.any_unresolved(entries), ir.Constant(i64, 0)), likely=False):
-            refined = []
-            for state, entry, place in zip(states, entries, kept, strict=True):
-                part = b.or_(c.high(entry, 32), c.high(c.low(state, 8), 4))
-                refined.append(c.gather(start, part, v64, c.unresolved(entry), entry))
-                b.store(refined[-1], place)
-            with b.if_then(b.icmp_unsigned("!=", c.any_unresolved(refined), ir.Constant(i64, 0)), likely=False):
-                b.store(c.bits([c.unresolved(entry) for entry in refined]), shared)
+        for begin in range(0, len(entries), branch.literal_value):
+            some = range(begin, min(begin + branch.literal_value, len(entries)))
+            with b.if_then(c.nonzero(c.any_unresolved([entries[register] for register in some])), likely=False):
+                refined = {}
+                for register in some:
+                    state, entry = states[register], entries[register]
+                    part = b.or_(c.high(entry, 32), c.high(c.low(state, 8), 4))
+                    refined[register] = c.gather(start, part, v64, c.unresolved(entry), entry)
+                    b.store(refined[register], kept[register])
+                with b.if_then(c.nonzero(c.any_unresolved([*refined.values()])), likely=False):
+                    found_here = c.bits([c.unresolved(entry) for entry in refined.values()])
+                    place = ir.Constant(i64, WIDTH * begin)
+                    b.store(b.or_(b.load(shared), b.shl(found_here, place)), shared)
         return _returning(c, signature, [c.lanes([b.load(place) for place in kept]), b.load(shared)])
 
-    return types.Tuple((x, types.int64))(x, found, table), code
+    return types.Tuple((x, types.int64))(x, found, table, branch), code
 
 
 @intrinsic

@@ -16,10 +16,14 @@ def warmup() -> None:
     Kernels are compiled when first used, a second or two each, and kept on disk beside the package (or in the folder
     that the environment variable ``NUMBA_CACHE_DIR`` names): this takes about half a minute on a new machine, and less
     than a second from then on. Ready are tinify's coders for int32 symbols and int32 indexes, an index for each symbol
-    or a view of one for many; other types are compiled when they come.
+    or a view of one for many; other types are compiled when they come. Where there is no numba it does nothing.
 
     >>> warmup()
     """
+    try:
+        import numba  # noqa: F401
+    except ImportError:
+        return
     from tinify.coders.compat import CompatCoder
     from tinify.coders.range_coder import RangeCoder
     from tinify.coders.rans import CHUNK, WIDE_LIMIT
