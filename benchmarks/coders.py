@@ -48,7 +48,7 @@ def workload(tables: CdfTables, count: int, spread: float | None, seed: int = 0)
     """Symbols drawn from the tables: at rows like those of a hyperprior's latent, or a row for each channel."""
     random = np.random.default_rng(seed)
     if spread is None:
-        channels = random.integers(0, 40, CHANNELS).astype(np.int32)
+        channels = random.integers(0, 33, CHANNELS).astype(np.int32)
         rows = np.repeat(channels, -(-count // CHANNELS))[:count]
     else:
         rows = np.clip(np.abs(np.round(random.laplace(0, spread, count))), 0, len(tables) - 1).astype(np.int32)

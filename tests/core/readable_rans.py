@@ -52,9 +52,9 @@ def encode(symbols: Sequence[int], rows: Sequence[Row]) -> bytes:
         return encode_tiny(symbols, rows)
     if n < 655360:
         return encode_lanes(symbols, rows)
-    c = n // 327680
-    if c > 4:
-        c -= c % 4
+    c = 2
+    while 2 * c <= n // 327680:
+        c *= 2
     return encode_chunks(symbols, rows, (n + c - 1) // c)
 
 

@@ -211,6 +211,21 @@ def test_indexes_of_no_row_are_refused_wherever_they_stand(coder: RansCoder, cou
                 FEW.decode(data, spoilt, coder=coder)
 
 
+@pytest.mark.parametrize("coder", CODERS, ids=KERNELS)
+@pytest.mark.parametrize("wrong", [-1, len(FEW), INT32.max])
+@pytest.mark.parametrize("length", [100, 5000, 300_000])
+def test_indexes_of_no_row_are_refused_in_runs(coder: RansCoder, wrong: int, length: int) -> None:
+    sound, spoilt = (np.broadcast_to(np.array([[0], [1], [last]], np.int32), (3, length)) for last in (0, wrong))
+    symbols = np.zeros((3, length), np.int32)
+    data = FEW.encode(symbols, sound)
+    with pytest.raises(InputError, match="indexes from"):
+        FEW.encode(symbols, spoilt, coder=coder)
+    with pytest.raises(InputError, match="indexes from"):
+        FEW.decode(data, spoilt, coder=coder)
+    with pytest.raises(InputError, match="indexes from"):
+        FEW.decoder(data, 3 * length, coder=coder).pop(spoilt)
+
+
 @given(table_sets(), st.integers(0, 2**32), st.lists(st.integers(0, 5000), max_size=6))
 def test_slices_begin_anywhere(tables: CdfTables, seed: int, cuts: list[int]) -> None:
     symbols, indexes = message(tables, 5000, seed, 0.001)

@@ -45,9 +45,7 @@ def choose(count: int) -> Profile:
     """The layout of a string of ``count`` symbols, more than :data:`TINY_LIMIT`, where nothing else was asked for."""
     if count < WIDE_LIMIT:
         return Profile(lanes=8, chunk=0)
-    chunks = count // CHUNK
-    if chunks > 4:
-        chunks -= chunks % 4  # pairs for two threads, or four
+    chunks = 1 << max((count // CHUNK).bit_length() - 1, 0)  # a power of two, for as many threads and for pairs
     return Profile(lanes=32, chunk=-(-count // chunks) if chunks > 1 else 0)
 
 
@@ -81,6 +79,7 @@ class RansCoder(BatchCoder):
 
     def encode_batch(self, tables: CdfTables, symbols: Integers, rows: Rows, count: int, threads: int) -> list[bytes]:
         """The strings of every ``count`` symbols; ``symbols`` has one axis and is int16 or int32."""
+        _check_runs(tables, rows)
         if count <= TINY_LIMIT:
             return self._encode_tinies(tables, symbols, rows, count)
         profile = self._profile or choose(count)
@@ -100,6 +99,7 @@ class RansCoder(BatchCoder):
         self, tables: CdfTables, strings: Sequence[bytes], rows: Rows, count: int, out: Integers, threads: int
     ) -> None:
         """Decodes strings of ``count`` symbols each into ``out``, which has one axis and is int16 or int32."""
+        _check_runs(tables, rows)
         if len(strings) == 1 and count <= TINY_LIMIT and out.dtype == np.int32:
             end = _pop_tiny(self._engine, tables, strings[0], (0, 0), rows, out)
             _finish_tiny(strings[0], end)
@@ -179,6 +179,12 @@ class RansCoder(BatchCoder):
             refuse(status, ends[item] - (ends[item - 1] if item else 0), rows, tables)
 
 
+def _check_runs(tables: CdfTables, rows: Rows) -> None:
+    # Kernels check an index for each symbol as they go; those of runs are few, and are checked at once.
+    if rows.length > 1:
+        rows.check(len(tables))
+
+
 def _pop_tiny(
     engine: Engine, tables: CdfTables, data: bytes, state: tuple[int, int], rows: Rows, out: Integers
 ) -> tuple[int, int]:
@@ -226,6 +232,7 @@ class _LanesReader:
 
     def pop(self, indexes: IntArray, out: IntArray) -> None:
         rows, done = read_rows(indexes), 0
+        _check_runs(self._tables, rows)
         while done < indexes.size:
             if not self._left:
                 self._reading.finish()

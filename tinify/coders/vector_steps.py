@@ -85,7 +85,7 @@ def places(typing: Any, array: Any, strings: Any) -> Any:
 def rows_at(
     typing: Any, indexes: Any, first: Any, stride: Any, count: Any, registers: Any, strings: Any, forward: Any
 ) -> Any:
-    """The table row of each lane, and whether one of them is not below ``count``.
+    """The table row of each lane, and whether one of them is not below ``count``; those of runs are not checked.
 
     ``indexes`` is an array, or a pair of an array and the length of the runs that its items stand for. A run is no
     shorter than a string's lanes.
@@ -103,7 +103,9 @@ def rows_at(
             found = [c.items(indexes, given, place) for place in at]
             for place in at[::2]:
                 c.fetch(indexes, given, place, AHEAD if forward.literal_value else -AHEAD)
-        wrong = c.bits([b.icmp_unsigned(">=", row, c.splat(count)) for row in found])
+        wrong = ir.Constant(i64, 0)
+        if not isinstance(indexes, types.BaseTuple):
+            wrong = c.bits([b.icmp_unsigned(">=", row, c.splat(count)) for row in found])
         return _returning(c, signature, [c.lanes(found), wrong])
 
     result = types.Tuple((Lanes(number), types.int64))
