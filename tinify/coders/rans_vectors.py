@@ -120,6 +120,15 @@ def _read_escapes(
     return FINE
 
 
+@kernel()
+def _steps_in_run(indexes: Any, first: int, stride: int, strings: int, lanes: int, steps: int) -> int:
+    """How many of the next steps have the rows of the first: as long as no string's run ends."""
+    for string in range(strings):
+        left = indexes[1] - (first + string * stride) % indexes[1]
+        steps = min(steps, max(1, left // lanes))
+    return steps
+
+
 def _push_strings(registers: int, strings: int) -> Callable[..., Any]:
     all_registers, lanes = registers * strings, registers * WIDTH
 
@@ -195,8 +204,10 @@ def _push_strings(registers: int, strings: int) -> Callable[..., Any]:
     return push_strings
 
 
-def _pop_strings(registers: int, strings: int, branch: int) -> Callable[..., Any]:
+def _pop_strings(registers: int, strings: int, runs: bool) -> Callable[..., Any]:
     all_registers, lanes = registers * strings, registers * WIDTH
+    # Of a row for many lanes most slots are resolved at once, so that few branches are taken; else most of them are.
+    branch = 2 if runs else WIDTH
 
     def pop_strings(
         words: Words,
@@ -258,10 +269,14 @@ def _pop_strings(registers: int, strings: int, branch: int) -> Callable[..., Any
                     steps = min(steps, (cursors[string, END] - at[string]) // lanes)
                 if steps <= 0:
                     break
+                if runs:
+                    steps = _steps_in_run(indexes, base + done, stride, strings, lanes, steps)
+                here, wrong = rows_at(indexes, base + done, stride, rows.shape[0], all_registers, strings, True)
                 for i in range(base + done, base + done + steps * lanes, lanes):
-                    here, wrong = rows_at(indexes, i, stride, rows.shape[0], all_registers, strings, True)
-                    if wrong:
-                        return OTHER_ROWS, group
+                    if not runs:
+                        here, wrong = rows_at(indexes, i, stride, rows.shape[0], all_registers, strings, True)
+                        if wrong:
+                            return OTHER_ROWS, group
                     entries, shared = look(x, here, table, branch)
                     escaped = 0
                     if shared:
@@ -327,5 +342,4 @@ def popper(lanes: int, strings: int, symbol: Any, index: Any, runs: bool) -> Any
         _rows_type(index, runs), place, place, array(nb.int64), _ENTRIES, _ENTRIES, ROWS, INPUT, INPUT,
         array(nb.from_dtype(symbol)),
     )  # fmt: skip
-    # Of a row for many lanes most slots are resolved at once, so that few branches are taken; else most of them are.
-    return kernel(signature)(_pop_strings(lanes // WIDTH, strings, 2 if runs else WIDTH))
+    return kernel(signature)(_pop_strings(lanes // WIDTH, strings, runs))
