@@ -19,7 +19,7 @@ from tinify.coders.coder import IntArray
 from tinify.coders.compat import CompatReader, write
 from tinify.coders.compat_lists import tables_of
 from tinify.coders.incremental import Data, as_bytes
-from tinify.coders.rows import as_int32, as_output
+from tinify.coders.rows import as_int32, as_output, read_rows
 from tinify.coders.tables import CdfTables
 from tinify.errors import InputError
 
@@ -137,7 +137,7 @@ def _decode(
     reader: CompatReader, indexes: Integers, cdfs: Rows, cdfs_sizes: Integers, offsets: Integers, out: Any
 ) -> Any:
     tables, rows = tables_of(cdfs, cdfs_sizes, offsets), _int32(indexes, "indexes")
-    _check(rows, tables)
+    read_rows(rows).check(len(tables))
     written = np.empty(rows.shape, np.int32) if out is None else as_output(out, rows.shape)
     if written.dtype != np.int32:
         raise InputError(f"out of type {written.dtype}: expected int32")
@@ -152,7 +152,7 @@ def _slice(
     values, rows = _int32(symbols, "symbols"), _int32(indexes, "indexes")
     if values.shape != rows.shape:
         raise InputError(f"symbols of shape {values.shape} but indexes of shape {rows.shape}: they must agree")
-    _check(rows, tables)
+    read_rows(rows).check(len(tables))
     return tables, values.reshape(-1), rows.reshape(-1)
 
 
@@ -163,8 +163,3 @@ def _int32(values: Integers, what: str) -> IntArray:
         except (TypeError, OverflowError):
             pass  # as_int32 says what is wrong, or can read it
     return as_int32(values, what)
-
-
-def _check(rows: IntArray, tables: CdfTables) -> None:
-    if rows.size and (rows.min() < 0 or rows.max() >= len(tables)):
-        raise InputError(f"indexes from {rows.min()} to {rows.max()}: these tables have rows 0 to {len(tables) - 1}")

@@ -5,17 +5,15 @@ As in :mod:`tinify.coders.rans_kernels`, tables and indexes are sound, and of a 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numba as nb
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
-from numba import extending
 
 from tinify.coders.compat_tables import BUCKET, PART
-from tinify.coders.rans_kernels import INPUT, ROWS, Int32s, Int64s, array, fold, kernel, types, unfold, wide
+from tinify.coders.rans_kernels import INPUT, ROWS, Int32s, Int64s, array, fold, intrinsic, kernel, types, unfold, wide
 
 Words = npt.NDArray[np.uint32]
 
@@ -26,12 +24,7 @@ NIBBLES = 9
 _TABLES = array(nb.int64, readonly=True)
 
 
-def _intrinsic(function: Callable[..., Any]) -> Any:
-    """numba's: what it makes is called without the first argument, from compiled code alone."""
-    return extending.intrinsic(function)
-
-
-@_intrinsic
+@intrinsic
 def _quotient(typing: Any, x: Any, inverse: Any, shift: Any) -> Any:
     """x // width, from the inverse of the width: see :mod:`tinify.coders.compat_tables`."""
 

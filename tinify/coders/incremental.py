@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinify.coders.coder import Coder, IntArray, SymbolReader
-from tinify.coders.rows import as_int32, as_output, like, read_rows
+from tinify.coders.rows import as_output, like, read_rows
 from tinify.errors import InputError
 
 if TYPE_CHECKING:
@@ -37,11 +37,9 @@ class Encoder:
 
     def push(self, symbols: npt.ArrayLike, indexes: npt.ArrayLike) -> None:
         """Takes the next symbols; both of the same shape. They are copied."""
-        values, rows = as_int32(symbols, "symbols"), read_rows(indexes)
-        if values.shape != rows.shape:
-            raise InputError(f"symbols of shape {values.shape} but indexes of shape {rows.shape}: they must agree")
+        values, rows = self._tables._pair(symbols, indexes)
         rows.check(len(self._tables))  # here, where the caller can still see which slice was wrong
-        self._slices.append((values.reshape(-1).copy(), rows.dense().copy()))
+        self._slices.append((values.astype(np.int32), rows.dense().copy()))
 
     def finish(self) -> bytes:
         """The string of all symbols so far."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +18,6 @@ from tinify.coders.rows import Integers, Rows, read_rows
 from tinify.coders.tables import CdfTables
 from tinify.coders.threads import at_once
 
-T = TypeVar("T")
 TINY_LIMIT = 1 << 12
 """The most symbols that are coded without a header, by one lane."""
 WIDE_LIMIT = 1 << 18
@@ -166,7 +164,7 @@ class RansCoder(BatchCoder):
         if begin < 0:
             rows.check(len(tables))
         data, edges = out[begin:].tobytes(), [0, *(ends - begin).tolist()]
-        return [data[a:b] for a, b in itertools.pairwise(edges)]
+        return [data[a:b] for a, b in pairwise(edges)]
 
     def _decode_tinies(
         self, tables: CdfTables, data: bytes, ends: Sequence[int], rows: Rows, count: int, out: Integers

@@ -31,7 +31,6 @@ Words = npt.NDArray[np.uint16]
 njit: Any = nb.njit
 types: Any = nb.types
 wide: Any = np.int64
-intrinsic: Any = extending.intrinsic
 
 
 def kernel(*signature: Any) -> Callable[[F], F]:
@@ -68,7 +67,12 @@ def _row_of(indexes: Any, at: Any) -> Any:
     return lambda indexes, at: wide(indexes[at])
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+def intrinsic(function: Callable[..., Any]) -> Any:
+    """numba's: what it makes is called without the first argument, from compiled code alone."""
+    return extending.intrinsic(function)
+
+
+@intrinsic
 def copy_bytes(typing: Any, source: Any, begin: Any, target: Any, at: Any, size: Any) -> Any:
     """Copies bytes between arrays of any type; places and size are in bytes. A loop would take many times as long."""
 

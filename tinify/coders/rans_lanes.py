@@ -232,7 +232,6 @@ def pop_lanes(
     Words are read up from ``words[WORD]``, of which the one at END is padding; escapes down from ``data[ESCAPE - 1]``.
     """
     p, end, e, lane, lanes = cursor[WORD], cursor[END], cursor[ESCAPE], cursor[LANE], cursor[LANES]
-    status = FINE
     for i in range(first, first + count):
         row = row_of(indexes, i)
         if not 0 <= row < rows.shape[0]:
