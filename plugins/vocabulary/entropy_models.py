@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from tinify.plugin import Cost, Range, Sig, component
+from tinify.plugin import Cost, Range, ShapeError, Sig, component
 
 TailMass = Annotated[float, Range(1e-15, 0.1)]
 Positive = Annotated[float, Range(1e-6, 1e6)]
@@ -31,7 +31,12 @@ class GaussianConditional:
     levels: Annotated[int, Range(2, 4096)] = 64
     tail_mass: TailMass = 1e-9
 
-    def cost(self, x: Sig) -> Cost:
+    def shape(self, x: Sig, params: Sig | None = None) -> Sig:
+        if params not in (x, None):
+            raise ShapeError(f"a Gaussian takes a scale, and perhaps a mean, for each element of {x}; got {params}")
+        return x
+
+    def cost(self, x: Sig, params: Sig | None = None) -> Cost:
         return Cost()
 
 

@@ -2,13 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Annotated, Literal
 
 from tinify.plugin import Cost, Range, ShapeError, Sig, Slot, component
 
 Slots = Callable[..., Sig]
+Chunks = list[Literal["scales", "means", "weights"]]
+ScaleLink = Literal["identity", "softplus"]
+
+
+def _density(slots: Slots, chunks: Sequence[str], y: Sig, side: Sig | None) -> Sig:
+    """What the slot ``gaussian_conditional`` makes of a latent whose parameters are ``side`` in these chunks."""
+    if "scales" not in chunks or len(set(chunks)) != len(chunks):
+        raise ShapeError(f"chunks are [scales], or scales, means and weights in any order; got {list(chunks)}")
+    need = y.with_channels(len(chunks) * y.channels)
+    mixture = "weights" in chunks and side is not None and side.channels % need.channels == 0
+    if side != need.with_channels(side.channels if side and mixture else need.channels):
+        got = f"the side information is {side}" if side else "there is no side information"
+        raise ShapeError(f"{' and '.join(chunks)} of {y} take side information of {need}; {got}")
+    assert side is not None
+    return slots("gaussian_conditional", y, y.with_channels(side.channels // len(chunks)))
+
+
+def _context(slots: Slots, y: Sig, side: Sig | None) -> Sig:
+    """What a network predicts from side information and a convolution over what was decoded."""
+    if side is None or side.stride != y.stride:
+        got = f"the side information is {side}" if side else "there is no side information"
+        raise ShapeError(f"a context model of {y} takes side information of the same height and width; {got}")
+    context = slots("context_prediction", y)
+    if context.stride != y.stride:
+        raise ShapeError(f"the context must keep height and width, {y}; it gives {context}", "context_prediction")
+    return slots("entropy_parameters", y.with_channels(context.channels + side.channels))
 
 
 class Weightless:
@@ -41,17 +67,11 @@ class GaussianConditionalCodec(Weightless):
     """Codes a latent by Gaussians that the side information describes."""
 
     quantizer: Literal["noise", "ste"] = "noise"
-    chunks: list[Literal["scales", "means"]] = ["scales", "means"]  # noqa: RUF012 - the decorator freezes it
-    scale_link: Literal["identity", "softplus"] = "identity"
+    chunks: Chunks = ["scales", "means"]  # noqa: RUF012 - the decorator freezes it
+    scale_link: ScaleLink = "identity"
 
     def shape(self, slots: Slots, y: Sig, side: Sig | None = None) -> Sig:
-        if sorted(self.chunks) not in (["scales"], ["means", "scales"]):
-            raise ShapeError(f"chunks are [scales], or scales and means in either order; got {list(self.chunks)}")
-        need = y.with_channels(len(self.chunks) * y.channels)
-        if side != need:
-            got = f"the side information is {side}" if side else "there is no side information"
-            raise ShapeError(f"{' and '.join(self.chunks)} of {y} take side information of {need}; {got}")
-        return slots("gaussian_conditional", y)
+        return _density(slots, self.chunks, y, side)
 
 
 @component(
@@ -90,6 +110,74 @@ class Hyperprior(Weightless):
 
 @component(
     "latent_codec",
+    "raster_scan",
+    target="tinify.latent_codecs:RasterScanLatentCodec",
+    slots={
+        "context_prediction": Slot("layer"),
+        "entropy_parameters": Slot("transform"),
+        "gaussian_conditional": Slot("entropy_model", default="gaussian_conditional"),
+    },
+)
+class RasterScan(Weightless):
+    """Codes each position under a masked convolution of all before it (Minnen et al. 2018)."""
+
+    chunks: Chunks = ["scales", "means"]  # noqa: RUF012 - the decorator freezes it
+    scale_link: ScaleLink = "identity"
+
+    def shape(self, slots: Slots, y: Sig, side: Sig | None = None) -> Sig:
+        return _density(slots, self.chunks, y, _context(slots, y, side))
+
+
+@component(
+    "latent_codec",
+    "checkerboard",
+    target="tinify.latent_codecs:CheckerboardLatentCodec",
+    slots={
+        "context_prediction": Slot("layer"),
+        "entropy_parameters": Slot("transform"),
+        "y": Slot("latent_codec", default="gaussian_conditional"),
+    },
+)
+class Checkerboard(Weightless):
+    """Codes half of the positions, then the other half given them (He et al. 2021)."""
+
+    anchor_parity: Literal["even", "odd"] = "even"
+    forward_method: Literal["onepass", "twopass"] = "twopass"
+
+    def shape(self, slots: Slots, y: Sig, side: Sig | None = None) -> Sig:
+        return slots("y", y, _context(slots, y, side))
+
+
+@component(
+    "latent_codec",
+    "channel_groups",
+    target="tinify.latent_codecs.channel_groups:channel_groups",
+    slots={
+        "channel_context": Slot("transform", each="groups"),
+        "latent_codec": Slot("latent_codec", each="groups"),
+    },
+)
+class ChannelGroups(Weightless):
+    """Codes uneven groups of channels in turn, each given those before it (He et al. 2022)."""
+
+    groups: list[Annotated[int, Range(1, 16384)]]
+    seen: Literal["all", "first_and_last"] = "all"
+
+    def shape(self, slots: Slots, y: Sig, side: Sig | None = None) -> Sig:
+        if sum(self.groups) != y.channels:
+            raise ShapeError(f"groups {list(self.groups)} have {sum(self.groups)} channels together, the latent is {y}")
+        for k, width in enumerate(self.groups):
+            given = sum(self.groups[:k]) if self.seen == "all" or k < 3 else self.groups[0] + self.groups[k - 1]
+            context = [slots("channel_context", y.with_channels(given), index=k)] if k else []
+            if any(sig.stride != y.stride for sig in context):
+                raise ShapeError(f"a channel context must keep height and width, {y}", "channel_context")
+            channels = sum(sig.channels for sig in [*context, *([side] if side else [])])
+            slots("latent_codec", y.with_channels(width), y.with_channels(channels) if channels else None, index=k)
+        return y
+
+
+@component(
+    "latent_codec",
     "channel_conditional",
     target="tinify.latent_codecs:ChannelConditionalLatentCodec",
     slots={"y": Slot("latent_codec", default="gaussian_conditional")},
@@ -118,4 +206,7 @@ class ChannelConditional:
         return Cost(weights + biases, Fraction(weights) / y.stride**2)
 
 
-LATENT_CODECS = (EntropyBottleneckCodec, GaussianConditionalCodec, Hyper, Hyperprior, ChannelConditional)
+LATENT_CODECS = (
+    EntropyBottleneckCodec, GaussianConditionalCodec, Hyper, Hyperprior, RasterScan, Checkerboard, ChannelGroups,
+    ChannelConditional,
+)  # fmt: skip

@@ -30,6 +30,8 @@ class CompatCoder:
     """
 
     name = "compat"
+    raster = True
+    """Context models code in the order of the raster for it, as the field's strings are; else along wavefronts."""
 
     def encode(self, tables: CdfTables, symbols: IntArray, indexes: IntArray) -> bytes:
         """The string of the symbols; of none, ``b""``."""

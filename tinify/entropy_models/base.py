@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tinify.coders import CdfTables, Coder
+from tinify.entropy_models.serial import Reader, TableReader, TableWriter, Writer
 from tinify.errors import InputError, TablesMissingError
 from tinify.ops import LowerBound
 
@@ -32,6 +33,9 @@ class EntropyModel(nn.Module):
     * ``centre(size, *params)`` returns what is subtracted before rounding a ``y`` of that size (it broadcasts against
       ``y``), or None;
     * ``indexes(size, *params)`` returns the row of the tables for every element of such a ``y``, int32.
+
+    One that codes otherwise than by rows of tables overrides ``encode``, ``decode``, ``writer`` and ``reader`` instead of
+    ``indexes``; one whose parameters are not of ``y``'s own size overrides ``size``.
 
     Tables are a frozen :class:`~tinify.coders.CdfTables`, kept in three int32 buffers so that a checkpoint carries
     them. They are built by ``update()``, or on the first ``compress``, and forgotten as soon as a training step makes
@@ -63,6 +67,29 @@ class EntropyModel(nn.Module):
     def indexes(self, size: torch.Size, *params: Tensor) -> Tensor:
         """The row of the tables for every element of a tensor of that size, int32."""
         raise NotImplementedError
+
+    def size(self, *params: Tensor) -> torch.Size:
+        """The size of the tensor that the parameters describe."""
+        return params[0].shape
+
+    def encode(self, symbols: Tensor, *params: Tensor) -> list[bytes]:
+        """One string for each batch item of ``symbols``, int32 (batch, channels, ...)."""
+        indexes = self.indexes(symbols.shape, *params)
+        return self.tables.encode_batch(symbols.cpu(), indexes.cpu(), coder=self.coder)
+
+    def decode(self, strings: Sequence[bytes], size: torch.Size, *params: Tensor) -> Tensor:
+        """The symbols that ``encode`` coded, int32 of that size."""
+        indexes = self.indexes(size, *params)
+        symbols: Tensor = self.tables.decode_batch(list(strings), indexes.cpu(), coder=self.coder)
+        return symbols.to(indexes.device)
+
+    def writer(self) -> Writer:
+        """A string to be written a part at a time."""
+        return TableWriter(self)
+
+    def reader(self, string: bytes, count: int) -> Reader:
+        """The ``count`` symbols of a string, to be read a part at a time."""
+        return TableReader(self, string, count)
 
     def build_tables(self) -> CdfTables:
         """New tables from the density as it is now."""

@@ -3,13 +3,18 @@
 from tinify.latent_codecs.base import LatentCodec
 from tinify.latent_codecs.bottleneck import EntropyBottleneckLatentCodec
 from tinify.latent_codecs.channel_conditional import ChannelConditionalLatentCodec
+from tinify.latent_codecs.channel_groups import ChannelGroupsLatentCodec
+from tinify.latent_codecs.checkerboard import CheckerboardLatentCodec
 from tinify.latent_codecs.gaussian import GaussianConditionalLatentCodec
 from tinify.latent_codecs.hyper import HyperLatentCodec
 from tinify.latent_codecs.hyperprior import HyperpriorLatentCodec
+from tinify.latent_codecs.raster_scan import RasterScanLatentCodec
 from tinify.latent_codecs.stream import Decode, Encode, Estimate, Stream
 
 __all__ = [
     "ChannelConditionalLatentCodec",
+    "ChannelGroupsLatentCodec",
+    "CheckerboardLatentCodec",
     "Decode",
     "Encode",
     "EntropyBottleneckLatentCodec",
@@ -18,5 +23,6 @@ __all__ = [
     "HyperLatentCodec",
     "HyperpriorLatentCodec",
     "LatentCodec",
+    "RasterScanLatentCodec",
     "Stream",
 ]

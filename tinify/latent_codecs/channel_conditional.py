@@ -53,5 +53,5 @@ class ChannelConditionalLatentCodec(LatentCodec):
             params = torch.cat([scales[group], means[group]], 1)
             if group:
                 params = params + self.context[f"y{group}"](torch.cat([side, *decoded], 1))
-            decoded.append(self.y.code(part, params, stream.at(f"y{group}")))
+            decoded.append(self.y.code(part, params, stream.group(group)))
         return torch.cat(decoded, 1)

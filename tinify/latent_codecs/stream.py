@@ -2,37 +2,93 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Container, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from tinify.entropy_models import EntropyModel
 from tinify.errors import CorruptStreamError, InputError
+from tinify.latent_codecs.serial import Serial, SerialDecoder, SerialEncoder
 from tinify.ops import quantize_ste
 
-Shape = torch.Size | dict[str, torch.Size] | None
+Shape = Any
+"""What a decoder cannot derive: a spatial size, or a mapping of such sizes by the names of latents."""
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """Which part of a latent a stream codes, and where its strings go."""
+
+    path: str = ""
+    last: bool = False
+    groups: tuple[int, ...] = ()
+    where: Tensor | None = None
+
+    @property
+    def name(self) -> str:
+        return self.path or "y"
+
+    @property
+    def key(self) -> str:
+        """The name, with the groups of channels if there are some."""
+        return self.name + "".join(f"[{group}]" for group in self.groups)
+
+    def positions(self, size: torch.Size) -> int:
+        """How many positions of a latent of that size are coded."""
+        return math.prod(size[2:]) if self.where is None else int(self.where.sum())
+
+    def take(self, x: Tensor) -> Tensor:
+        """The elements that are coded: all, or (batch, channels, positions)."""
+        return x if self.where is None else x.flatten(2)[:, :, self.where.flatten().nonzero()[:, 0]]
+
+    def put(self, taken: Tensor) -> Tensor:
+        """The inverse of ``take``, with zeros elsewhere."""
+        if self.where is None:
+            return taken
+        full = taken.new_zeros(*taken.shape[:2], self.where.numel())
+        full[:, :, self.where.flatten()] = taken
+        return full.unflatten(2, self.where.shape)
+
+    def leave(self, x: Tensor, otherwise: float | Tensor = 0.0) -> Tensor:
+        """``x`` where it is coded."""
+        return x if self.where is None else torch.where(self.where, x, otherwise)
 
 
 class Stream(ABC):
     """The place where a tensor becomes what the decoder will see of it.
 
-    ``name`` is the name under which likelihoods and shapes are kept: the path of the ``at`` calls, or ``"y"`` at the
-    root.
+    Likelihoods and shapes are kept by name: the path of the ``at`` calls, or ``"y"`` at the root. ``at``, ``group`` and
+    ``only`` give the stream of a part.
     """
 
     def __init__(self, name: str = "") -> None:
-        self.name = name or "y"
-        self._path = name
+        self.place = Place(name)
+        self._coded: dict[str, Tensor | bool] = {}
 
-    @abstractmethod
-    def _child(self, name: str, last: bool) -> Stream: ...
+    def _view(self, **changes: Any) -> Self:
+        view = copy.copy(self)  # what has been coded is shared
+        view.place = replace(self.place, **changes)
+        return view
 
-    def at(self, name: str, last: bool = False) -> Stream:
+    def at(self, name: str, last: bool = False) -> Self:
         """The stream of a part; ``last`` puts its strings after all others, whenever it is coded."""
-        return self._child(f"{self._path}.{name}" if self._path else name, last)
+        path = f"{self.place.path}.{name}" if self.place.path else name
+        return self._view(path=path, last=last or self.place.last)
+
+    def group(self, index: int) -> Self:
+        """The stream of a group of channels; likelihoods of all groups are joined along the channels, in order."""
+        return self._view(groups=(*self.place.groups, index))
+
+    def only(self, where: Tensor) -> Self:
+        """The stream of the positions where a boolean (height, width) is true; ``y_hat`` is zero elsewhere."""
+        return self._view(where=where if self.place.where is None else where & self.place.where)
 
     @abstractmethod
     def code(self, model: EntropyModel, y: Tensor | None, *params: Tensor, quantizer: str = "noise") -> Tensor:
@@ -42,109 +98,149 @@ class Stream(ABC):
         gradient.
         """
 
+    def proxy(self, y: Tensor | None, training: bool) -> Tensor | None:
+        """What a context model may take for all of ``y_hat`` at once where only a rate is asked for, else None.
 
-def _once(name: str, coded: Container[str]) -> None:
-    if name in coded:
-        raise InputError(f"latent {name!r} is coded twice: give each part a name of its own with stream.at(NAME)")
+        It is ``y`` with noise in training, and rounded otherwise.
+        """
+        return None
+
+    def serial(self, model: EntropyModel, y: Tensor | None, size: torch.Size) -> Serial:
+        """Codes a latent of that size a few positions at a time; not for a stream that gives a proxy."""
+        raise NotImplementedError
+
+    def _once(self) -> None:
+        """Marks the place as coded; raises where it was before."""
+        key, where = self.place.key, self.place.where
+        before = self._coded.get(key)
+        if before is True or (before is not None and (where is None or bool((before & where).any()))):
+            raise InputError(
+                f"latent {self.place.name!r} is coded twice: give each part a name of its own with stream.at(NAME)"
+            )
+        self._coded[key] = True if where is None else where if before is None else before | where
 
 
 class Estimate(Stream):
     """Quantises by the training proxy and keeps the likelihoods."""
 
-    def __init__(self, name: str = "", likelihoods: dict[str, Tensor] | None = None) -> None:
+    def __init__(self, name: str = "") -> None:
         super().__init__(name)
-        self.likelihoods: dict[str, Tensor] = {} if likelihoods is None else likelihoods
+        self._kept: dict[str, dict[tuple[int, ...], Tensor]] = {}
 
-    def _child(self, name: str, last: bool) -> Estimate:
-        return Estimate(name, self.likelihoods)
+    @property
+    def likelihoods(self) -> dict[str, Tensor]:
+        """The likelihoods by name, each like the latent."""
+        groups = {name: [parts[key] for key in sorted(parts)] for name, parts in self._kept.items()}
+        return {name: parts[0] if len(parts) == 1 else torch.cat(parts, 1) for name, parts in groups.items()}
 
     def code(self, model: EntropyModel, y: Tensor | None, *params: Tensor, quantizer: str = "noise") -> Tensor:
         assert y is not None, "only a decoding stream knows a latent that it was not given"
-        _once(self.name, self.likelihoods)
-        y_hat: Tensor
-        y_hat, self.likelihoods[self.name] = model(y, *params)
+        self._once()
+        y_hat, likelihood = model(y, *params)
+        parts = self._kept.setdefault(self.place.name, {})
+        # What is not coded costs nothing: its likelihood is one.
+        parts[self.place.groups] = self.place.leave(likelihood, parts.get(self.place.groups, 1.0))
         if quantizer == "noise":
-            return y_hat
+            return self.place.leave(y_hat)
         if quantizer != "ste":
             raise InputError(f"unknown quantizer {quantizer!r}: expected 'noise' or 'ste'")
         y = y.float()
         centre = model.centre(y.shape, *params)
-        return quantize_ste(y) if centre is None else quantize_ste(y - centre) + centre
+        return self.place.leave(quantize_ste(y) if centre is None else quantize_ste(y - centre) + centre)
+
+    def proxy(self, y: Tensor | None, training: bool) -> Tensor:
+        assert y is not None, "only a decoding stream knows a latent that it was not given"
+        y = y.float()
+        return y + torch.empty_like(y).uniform_(-0.5, 0.5) if training else torch.round(y)
 
 
 class Encode(Stream):
     """Rounds, and keeps one string for each batch item of every coded tensor."""
 
-    def __init__(self, name: str = "", root: Encode | None = None, last: bool = False) -> None:
+    def __init__(self, name: str = "") -> None:
         super().__init__(name)
-        self._root = root or self
-        self._last = last
-        if root is None:
-            self._strings: tuple[list[list[bytes]], list[list[bytes]]] = ([], [])
-            self._shapes: dict[str, torch.Size | None] = {}
-
-    def _child(self, name: str, last: bool) -> Encode:
-        return Encode(name, self._root, last or self._last)
+        self._strings: tuple[list[list[bytes]], list[list[bytes]]] = ([], [])
+        self._shapes: dict[str, torch.Size] = {}
 
     @property
     def strings(self) -> list[list[bytes]]:
         """A list for each coded tensor (those marked ``last`` at the end) of one string for each batch item."""
-        first, last = self._root._strings
+        first, last = self._strings
         return [*first, *reversed(last)]  # a decoder takes those marked last from the end
 
     @property
     def shape(self) -> Shape:
         """Spatial sizes that a decoder cannot derive: of the latents coded without parameters; alone if only one."""
-        shapes = {name: size for name, size in self._root._shapes.items() if size is not None}
-        return next(iter(shapes.values())) if len(shapes) == 1 else shapes
+        return next(iter(self._shapes.values())) if len(self._shapes) == 1 else self._shapes
 
     def code(self, model: EntropyModel, y: Tensor | None, *params: Tensor, quantizer: str = "noise") -> Tensor:
-        assert y is not None, "only a decoding stream knows a latent that it was not given"
-        _once(self.name, self._root._shapes)
-        y = y.float()
-        if not torch.isfinite(y).all():
-            raise InputError(f"latent {self.name} has NaN or infinite elements: check the picture and the weights")
-        model.ensure_tables()
+        y = self._begin(model, y)
         centre = model.centre(y.shape, *params)
         symbols = model.quantize(y, "symbols", centre)
-        indexes = model.indexes(y.shape, *params)
-        strings = model.tables.encode_batch(symbols.cpu().numpy(), indexes.cpu().numpy(), coder=model.coder)
-        self._root._strings[self._last].append(strings)
-        self._root._shapes[self.name] = None if params else y.shape[2:]
-        return model.dequantize(symbols, centre)
+        self.keep(model.encode(self.place.take(symbols), *map(self.place.take, params)))
+        if not params:
+            self._shapes[self.place.key] = y.shape[2:]
+        return self.place.leave(model.dequantize(symbols, centre))
+
+    def serial(self, model: EntropyModel, y: Tensor | None, size: torch.Size) -> Serial:
+        return SerialEncoder(model, self._begin(model, y), self.place.where, self.keep)
+
+    def keep(self, strings: list[bytes]) -> None:
+        """Takes the strings of the place, one for each batch item."""
+        self._strings[self.place.last].append(strings)
+
+    def _begin(self, model: EntropyModel, y: Tensor | None) -> Tensor:
+        assert y is not None, "only a decoding stream knows a latent that it was not given"
+        self._once()
+        y = y.float()
+        if not torch.isfinite(y).all():
+            raise InputError(
+                f"latent {self.place.name} has NaN or infinite elements: check the picture and the weights"
+            )
+        model.ensure_tables()
+        return y
 
 
 class Decode(Stream):
     """Ignores the latent it is given and reads it from strings."""
 
-    def __init__(self, strings: Sequence[Sequence[bytes]], shape: Shape, name: str = "", last: bool = False) -> None:
+    def __init__(self, strings: Iterable[Sequence[bytes]], shape: Shape, name: str = "") -> None:
         super().__init__(name)
-        self._strings = strings if isinstance(strings, deque) else deque(strings)
+        self._strings = deque(strings)
         self._shape = shape
-        self._last = last
-
-    def _child(self, name: str, last: bool) -> Decode:
-        return Decode(self._strings, self._shape, name, last or self._last)
 
     def code(self, model: EntropyModel, y: Tensor | None, *params: Tensor, quantizer: str = "noise") -> Tensor:
-        if not self._strings:
-            raise CorruptStreamError(f"no strings are left for latent {self.name}: was this coded by another model?")
-        strings = self._strings.pop() if self._last else self._strings.popleft()
-        size = params[0].shape if params else self._unconditioned(model, len(strings))
-        indexes = model.indexes(size, *params)
-        if len(strings) != size[0]:
-            raise InputError(f"latent {self.name} has {len(strings)} strings for a batch of {size[0]}")
-        symbols = model.tables.decode_batch(list(strings), indexes.cpu().numpy(), coder=model.coder)
-        return model.dequantize(torch.from_numpy(symbols).to(indexes.device), model.centre(size, *params))
+        strings = self._next()
+        size = model.size(*params) if params else self._unconditioned(model, len(strings))
+        self._check(strings, size[0])
+        taken = size if self.place.where is None else torch.Size((*size[:2], self.place.positions(size)))
+        symbols = model.decode(strings, taken, *map(self.place.take, params))
+        return self.place.leave(model.dequantize(self.place.put(symbols), model.centre(size, *params)))
+
+    def serial(self, model: EntropyModel, y: Tensor | None, size: torch.Size) -> Serial:
+        strings = self._next()
+        self._check(strings, size[0])
+        return SerialDecoder(model, strings, size[1] * self.place.positions(size), self.place.where)
 
     def finish(self) -> None:
         """Checks that every string was used."""
         if self._strings:
             raise CorruptStreamError(f"{len(self._strings)} strings are left over: was this coded by another model?")
 
+    def _next(self) -> Sequence[bytes]:
+        if not self._strings:
+            raise CorruptStreamError(
+                f"no strings are left for latent {self.place.name}: was this coded by another model?"
+            )
+        return self._strings.pop() if self.place.last else self._strings.popleft()
+
+    def _check(self, strings: Sequence[bytes], batch: int) -> None:
+        if len(strings) != batch:
+            raise InputError(f"latent {self.place.name} has {len(strings)} strings for a batch of {batch}")
+
     def _unconditioned(self, model: EntropyModel, batch: int) -> torch.Size:
         """The size of a latent coded without parameters."""
-        spatial = self._shape.get(self.name) if isinstance(self._shape, dict) else self._shape
+        spatial = self._shape.get(self.place.key) if isinstance(self._shape, dict) else self._shape
         if spatial is None:
-            raise InputError(f"the shape of latent {self.name} is needed to decode it; got {self._shape!r}")
+            raise InputError(f"the shape of latent {self.place.name} is needed to decode it; got {self._shape!r}")
         return torch.Size((batch, model.channels, *spatial))

@@ -32,7 +32,9 @@ def tree_of(part: Any, path: str = "") -> Any:
 def _child(part: Any, node: Any, path: str) -> Any:
     """The node of what a slot holds; ``node`` is what it held when it was built."""
     if isinstance(node, dict) and "each" in node:
-        there = [child for child in part if child is not None] if isinstance(part, list | tuple | nn.ModuleList) else []
+        children = part.values() if isinstance(part, nn.ModuleDict) else part
+        several = isinstance(part, list | tuple | nn.ModuleList | nn.ModuleDict)
+        there = [child for child in children if child is not None] if several else []
         places = [place for place, child in enumerate(node["each"]) if child is not None]
         if len(there) != len(places):
             raise _stranger(path, part)

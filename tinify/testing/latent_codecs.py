@@ -51,14 +51,18 @@ def check_round_trip(case: Case) -> None:
 
 
 def check_readings_agree(case: Case) -> None:
-    """In eval mode a forward gives the ``y_hat`` that compress gives, with a likelihood for every coded tensor."""
+    """In eval mode a forward gives the ``y_hat`` that compress gives, with no more likelihoods than coded tensors.
+
+    A codec that says ``exact_estimate = False`` gives one near it.
+    """
     codec, (y, side) = build(case), inputs(case)
     out, packed = codec(y, side), codec.compress(y, side)
-    assert torch.equal(out[codec.result], packed[codec.result]), (
+    gap = float((out[codec.result] - packed[codec.result]).abs().max())
+    assert gap <= (0 if codec.exact_estimate else 1), (
         f"{case.label}: a forward in eval mode gives another {codec.result} than compress"
     )
     count, coded = len(out["likelihoods"]), len(packed["strings"])
-    assert count == coded, f"{case.label}: {count} likelihoods but {coded} lists of strings"
+    assert 0 < count <= coded, f"{case.label}: {count} likelihoods but {coded} lists of strings"
 
 
 def check_exact_consumption(case: Case) -> None:
@@ -177,9 +181,6 @@ def check_gradients(case: Case) -> None:
 
 class Draw(Encode):
     """A stream that codes, where parameters describe a latent, symbols drawn from the tables instead of that latent."""
-
-    def _child(self, name: str, last: bool) -> Draw:
-        return Draw(name, self._root, last or self._last)
 
     def code(self, model: EntropyModel, y: Tensor | None, *params: Tensor, quantizer: str = "noise") -> Tensor:
         assert y is not None

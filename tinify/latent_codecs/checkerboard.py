@@ -1,0 +1,78 @@
+"""Checkerboard context: half of the positions first, the other half given them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from tinify.errors import InputError
+from tinify.latent_codecs.base import LatentCodec
+from tinify.latent_codecs.stream import Stream
+
+_METHODS = ("onepass", "twopass", "twopass_faster")
+
+
+class CheckerboardLatentCodec(LatentCodec):
+    """Codes ``y`` in two passes: anchors under side information alone, then the others with the anchors around them.
+
+    ``entropy_parameters`` sees ``cat(context, side)``; for anchors the context is zero. Anchors are the positions whose
+    row and column are both even or both odd, the others with ``anchor_parity="odd"``. Any height and width will do.
+    ``forward_method="onepass"`` estimates rates from a context of ``y`` with noise (in training) or rounded, in half
+    the time; ``"twopass"`` and ``"twopass_faster"`` from what the decoder will have.
+    He, Zheng, Sun, Wang, Qin: Checkerboard Context Model for Efficient Learned Image Compression, CVPR 2021.
+    """
+
+    y: LatentCodec
+
+    def __init__(
+        self,
+        latent_codec: Mapping[str, LatentCodec] | None = None,
+        entropy_parameters: nn.Module | None = None,
+        context_prediction: nn.Module | None = None,
+        anchor_parity: str = "even",
+        forward_method: str = "twopass",
+        **codecs: LatentCodec,
+    ) -> None:
+        super().__init__()
+        codecs = {**(latent_codec or {}), **codecs}
+        if set(codecs) != {"y"} or context_prediction is None:
+            raise InputError(
+                f"a checkerboard needs the latent codec 'y' and a context_prediction; got the codecs {sorted(codecs)}"
+            )
+        if not any(hasattr(part, "out_channels") for part in context_prediction.modules()):
+            raise InputError(f"context_prediction {type(context_prediction).__name__}: expected a masked convolution")
+        if anchor_parity not in ("even", "odd"):
+            raise InputError(f"anchor_parity {anchor_parity!r}: expected 'even' or 'odd'")
+        if forward_method not in _METHODS:
+            raise InputError(f"forward_method {forward_method!r}: expected one of {', '.join(_METHODS)}")
+        self.y = codecs["y"]
+        self.entropy_parameters = entropy_parameters or nn.Identity()
+        self.context_prediction = context_prediction
+        self._width = [part.out_channels for part in context_prediction.modules() if hasattr(part, "out_channels")][-1]
+        self.anchor_parity = anchor_parity
+        self.forward_method = forward_method
+
+    def code(self, y: Tensor | None, side: Tensor | None, stream: Stream) -> Tensor:
+        if side is None:
+            raise InputError("a checkerboard needs the side information that its parameters are predicted from")
+        anchors = self.anchors(side)
+        guess = stream.proxy(y, self.training) if self.forward_method == "onepass" else None
+        if guess is not None:
+            context = torch.where(anchors, 0, self.context_prediction(guess))
+            self.y.code(y, self._predict(context, side), stream)
+            return guess
+        nothing = side.new_zeros(len(side), self._width, *side.shape[2:])
+        given = self.y.code(y, self._predict(nothing, side), stream.only(anchors))
+        context = self.context_prediction(given)
+        return given + self.y.code(y, self._predict(context, side), stream.only(~anchors))
+
+    def anchors(self, like: Tensor) -> Tensor:
+        """Which positions are coded first: a boolean (height, width)."""
+        rows, columns = (torch.arange(length, device=like.device) for length in like.shape[2:])
+        return (rows[:, None] + columns) % 2 == (self.anchor_parity == "odd")
+
+    def _predict(self, context: Tensor, side: Tensor) -> Tensor:
+        parameters: Tensor = self.entropy_parameters(torch.cat([context, side], 1))
+        return parameters

@@ -1,0 +1,65 @@
+"""The network of a raster-scan context model as plain PyTorch: any modules, on any device."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class PlainContext:
+    """Predicts parameters from side information and the decoded positions around, a few positions at a time.
+
+    ``one_by_one`` computes each position by itself, as the field's programs do: whoever reads their strings has to
+    repeat their arithmetic.
+    """
+
+    def __init__(self, context_prediction: nn.Conv2d, entropy_parameters: nn.Module, one_by_one: bool = False) -> None:
+        self.context_prediction = context_prediction
+        self.entropy_parameters = entropy_parameters
+        self.one_by_one = one_by_one
+
+    def start(self, side: Tensor) -> PlainScan:
+        """A scan of a latent of which nothing is decoded; ``side`` is (batch, channels, height, width)."""
+        return PlainScan(self, side)
+
+
+class PlainScan:
+    """A latent being decoded."""
+
+    def __init__(self, context: PlainContext, side: Tensor) -> None:
+        self._context = context
+        self._side = side
+        convolution = context.context_prediction
+        self._weight = convolution.weight * convolution.mask
+        self._kernel = convolution.kernel_size
+        self._reach = tuple(length // 2 for length in self._kernel)
+        down, right = self._reach
+        padded = F.pad(side.new_zeros(len(side), convolution.in_channels, *side.shape[2:]), (right, right, down, down))
+        self._y_hat = padded
+
+    def params(self, rows: Tensor, columns: Tensor) -> Tensor:
+        """The parameters of the positions (rows[i], columns[i]): (batch * positions, channels), item by item."""
+        pairs = list(zip(rows.tolist(), columns.tolist(), strict=True))
+        height, width = self._kernel
+        crops = torch.stack([self._y_hat[:, :, r : r + height, c : c + width] for r, c in pairs], 1).flatten(0, 1)
+        side = self._side[:, :, rows, columns].transpose(1, 2).flatten(0, 1)[..., None, None]
+        if not self._context.one_by_one:
+            return self._predict(crops, side)
+        return torch.cat([self._predict(*one) for one in zip(crops.split(1), side.split(1), strict=True)])
+
+    def put(self, rows: Tensor, columns: Tensor, values: Tensor) -> None:
+        """Takes the decoded values of positions, (batch * positions, channels)."""
+        down, right = self._reach
+        self._y_hat[:, :, rows + down, columns + right] = values.unflatten(0, (-1, len(rows))).transpose(1, 2)
+
+    def result(self) -> Tensor:
+        """The decoded latent, (batch, channels, height, width)."""
+        down, right = self._reach
+        height, width = self._side.shape[2:]
+        return self._y_hat[:, :, down : down + height, right : right + width].contiguous()
+
+    def _predict(self, crops: Tensor, side: Tensor) -> Tensor:
+        context = F.conv2d(crops, self._weight, self._context.context_prediction.bias)
+        predicted: Tensor = self._context.entropy_parameters(torch.cat([side, context], 1))
+        return predicted[..., 0, 0]

@@ -1,0 +1,47 @@
+"""From the channels that a network predicts to the parameters of a density."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tinify.errors import InputError
+
+_LINKS = {"identity": lambda scales: scales, "softplus": F.softplus}
+_NAMES = ("scales", "means", "weights")
+
+
+class Chunks:
+    """Splits predicted channels into scales, means and mixture weights, whatever the order they were predicted in.
+
+    ``scale_link`` maps the predicted scales to positive ones: ``"identity"`` leaves that to the entropy model's lower
+    bound, as the field does; ``"softplus"`` starts training faster. Weights, those of all components for one latent
+    channel, are made to sum to one.
+
+    >>> scales, means = Chunks(["means", "scales"])(torch.tensor([[5.0, 1.0]]))
+    >>> float(scales), float(means)
+    (1.0, 5.0)
+    """
+
+    def __init__(self, chunks: Sequence[str] = ("scales", "means"), scale_link: str = "identity") -> None:
+        if "scales" not in chunks or set(chunks) - set(_NAMES) or len(set(chunks)) != len(chunks):
+            raise InputError(
+                f"chunks must be 'scales', or 'scales' and 'means' (and 'weights', of a mixture) in the order predicted; "
+                f"got {chunks!r}"
+            )
+        if scale_link not in _LINKS:
+            raise InputError(f"unknown scale_link {scale_link!r}: expected one of {', '.join(_LINKS)}")
+        self.chunks = tuple(chunks)
+        self.scale_link = scale_link
+
+    def __call__(self, predicted: Tensor, model: Any = None) -> list[Tensor]:
+        """Scales, means if predicted, weights if predicted; of ``model``, a mixture, each for all its components."""
+        parts = dict(zip(self.chunks, predicted.float().chunk(len(self.chunks), 1), strict=True))
+        parts["scales"] = _LINKS[self.scale_link](parts["scales"])
+        if "weights" in parts:
+            parts["weights"] = parts["weights"].unflatten(1, (model.K, -1)).softmax(1).flatten(1, 2)
+        return [parts[name] for name in _NAMES if name in parts]

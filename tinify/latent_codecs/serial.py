@@ -1,0 +1,85 @@
+"""A latent coded a few positions at a time: every step's parameters hang on what the steps before have decoded."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from tinify.entropy_models import EntropyModel
+
+
+class Serial(ABC):
+    """One string an item, for a latent whose positions come in steps.
+
+    ``where`` is a boolean (height, width), or None: positions where it is false are not coded, and zero.
+    """
+
+    def __init__(self, model: EntropyModel, where: Tensor | None) -> None:
+        self._model = model
+        self._where = where
+
+    def code(self, rows: Tensor, columns: Tensor, *params: Tensor) -> Tensor:
+        """Codes the positions (rows[i], columns[i]) of all items; ``params`` are (batch * positions, channels).
+
+        Returns ``y_hat`` of those positions, (batch * positions, channels).
+        """
+        if self._where is None:
+            return self._step(rows, columns, params)
+        chosen = self._where[rows, columns]
+        coded = chosen.repeat(len(params[0]) // len(rows))
+        taken = [param[coded] for param in params]
+        y_hat = params[0].new_zeros(self._model.size(*params))
+        if len(taken[0]):
+            y_hat[coded] = self._step(rows[chosen], columns[chosen], taken)
+        return y_hat
+
+    @abstractmethod
+    def _step(self, rows: Tensor, columns: Tensor, params: Sequence[Tensor]) -> Tensor: ...
+
+    @abstractmethod
+    def finish(self) -> None:
+        """Ends the strings, when every position has been coded."""
+
+
+class SerialEncoder(Serial):
+    """Writes a string for each item, and hands them to ``keep``."""
+
+    def __init__(
+        self, model: EntropyModel, y: Tensor, where: Tensor | None, keep: Callable[[list[bytes]], None]
+    ) -> None:
+        super().__init__(model, where)
+        self._y = y.permute(0, 2, 3, 1).contiguous()
+        self._keep = keep
+        self._writers = [model.writer() for _ in y]
+
+    def _step(self, rows: Tensor, columns: Tensor, params: Sequence[Tensor]) -> Tensor:
+        y = self._y[:, rows, columns].flatten(0, 1)
+        centre = self._model.centre(y.shape, *params)
+        symbols = self._model.quantize(y, "symbols", centre)
+        for item, writer in enumerate(self._writers):
+            part = slice(item * len(rows), (item + 1) * len(rows))
+            writer.write(symbols[part], *(param[part] for param in params))
+        return self._model.dequantize(symbols, centre)
+
+    def finish(self) -> None:
+        self._keep([writer.finish() for writer in self._writers])
+
+
+class SerialDecoder(Serial):
+    """Reads a string for each item."""
+
+    def __init__(self, model: EntropyModel, strings: Sequence[bytes], count: int, where: Tensor | None) -> None:
+        super().__init__(model, where)
+        self._readers = [model.reader(string, count) for string in strings]
+
+    def _step(self, rows: Tensor, columns: Tensor, params: Sequence[Tensor]) -> Tensor:
+        parts = zip(*(param.split(len(rows)) for param in params), strict=True)
+        symbols = torch.cat([reader.read(*part) for reader, part in zip(self._readers, parts, strict=True)])
+        return self._model.dequantize(symbols, self._model.centre(symbols.shape, *params))
+
+    def finish(self) -> None:
+        for reader in self._readers:
+            reader.finish()
