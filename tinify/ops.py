@@ -102,6 +102,16 @@ def gdn(x: Tensor, beta: Tensor, gamma: Tensor, *, inverse: bool = False) -> Ten
     return x * torch.sqrt(norm) if inverse else x * torch.rsqrt(norm)
 
 
+def gdn1(x: Tensor, beta: Tensor, gamma: Tensor, *, inverse: bool = False) -> Tensor:
+    """Divisive normalisation by absolute values: ``x / (beta + gamma @ |x|)`` over channels.
+
+    The inverse is ``x * (...)``; arguments and result are those of :func:`gdn`.
+    Johnston et al., Computationally Efficient Neural Image Compression, 2019, arXiv:1912.08771.
+    """
+    norm = F.conv2d(torch.abs(x), gamma[:, :, None, None], beta)
+    return x * norm if inverse else x / norm
+
+
 @torch.library.custom_op("tinify::scale_indexes", mutates_args=())
 def scale_indexes(scales: Tensor, table: Tensor) -> Tensor:
     """The row of a scale table for every scale: how many entries but the last lie strictly below it.

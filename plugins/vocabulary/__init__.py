@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from tinify.plugin import hookimpl
 
-from . import coders, entropy_models, latent_codecs, layers, losses, models
+from . import blocks, coders, entropy_models, latent_codecs, layers, losses, models
 
 
 @hookimpl
 def tinify_components() -> list[type]:
     return [
         *layers.LAYERS,
+        *blocks.BLOCKS,
         *entropy_models.ENTROPY_MODELS,
         *latent_codecs.LATENT_CODECS,
         *coders.CODERS,

@@ -17,7 +17,7 @@ def dense(weights: int, biases: int, at: Sig) -> Cost:
     return Cost(weights + biases, Fraction(weights) / at.stride**2)
 
 
-def _odd(kernel: int) -> None:
+def odd(kernel: int) -> None:
     if kernel % 2 == 0:
         raise ShapeError(f"the kernel must be odd, to keep the picture in its place; got {kernel}")
 
@@ -31,7 +31,7 @@ class Conv:
     stride: Factor = 2
 
     def shape(self, x: Sig) -> Sig:
-        _odd(self.kernel)
+        odd(self.kernel)
         return Sig(self.out, x.stride * self.stride)
 
     def cost(self, x: Sig) -> Cost:
@@ -47,7 +47,7 @@ class Deconv:
     stride: Factor = 2
 
     def shape(self, x: Sig) -> Sig:
-        _odd(self.kernel)
+        odd(self.kernel)
         return Sig(self.out, x.stride / self.stride)
 
     def cost(self, x: Sig) -> Cost:
@@ -72,6 +72,11 @@ class Gdn(Pointwise):
 
     def cost(self, x: Sig) -> Cost:
         return dense(x.channels**2, x.channels, x)
+
+
+@component("layer", "gdn1", target="tinify.layers:GDN1")
+class Gdn1(Gdn):
+    """Divisive normalisation by absolute values (Johnston et al. 2019); its inverse multiplies."""
 
 
 @component("layer", "relu", target="tinify.layers:relu")
@@ -113,7 +118,7 @@ class DepthwiseBlock(Pointwise):
     expansion: Factor = 2
 
     def shape(self, x: Sig) -> Sig:
-        _odd(self.kernel)
+        odd(self.kernel)
         return x
 
     def cost(self, x: Sig) -> Cost:
@@ -151,5 +156,5 @@ class PixelUnshuffle:
 
 
 LAYERS = (
-    Conv, Deconv, Gdn, Relu, LeakyRelu, Abs, Scale, Offset, DepthwiseBlock, PixelShuffle, PixelUnshuffle
+    Conv, Deconv, Gdn, Gdn1, Relu, LeakyRelu, Abs, Scale, Offset, DepthwiseBlock, PixelShuffle, PixelUnshuffle
 )  # fmt: skip

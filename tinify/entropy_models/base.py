@@ -34,8 +34,8 @@ class EntropyModel(nn.Module):
       ``y``), or None;
     * ``indexes(size, *params)`` returns the row of the tables for every element of such a ``y``, int32.
 
-    One that codes otherwise than by rows of tables overrides ``encode``, ``decode``, ``writer`` and ``reader`` instead of
-    ``indexes``; one whose parameters are not of ``y``'s own size overrides ``size``.
+    One that codes otherwise than by rows of tables overrides ``encode``, ``decode``, ``writer`` and ``reader`` instead
+    of ``indexes``; one whose parameters are not of ``y``'s own size overrides ``size``.
 
     Tables are a frozen :class:`~tinify.coders.CdfTables`, kept in three int32 buffers so that a checkpoint carries
     them. They are built by ``update()``, or on the first ``compress``, and forgotten as soon as a training step makes

@@ -1,4 +1,4 @@
-"""Strings of one item, written and read a part at a time: what a model needs whose parameters hang on what it decoded."""
+"""Strings written and read a part at a time, for models whose parameters hang on what was decoded."""
 
 from __future__ import annotations
 

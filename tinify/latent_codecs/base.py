@@ -21,7 +21,7 @@ class LatentCodec(nn.Module):
     result = "y_hat"
     part = "y"
     exact_estimate = True
-    """Whether a forward in eval mode gives the very ``y_hat`` of ``compress``; a serial context model approximates it."""
+    """Whether a forward in eval mode gives the very ``y_hat`` of ``compress``; serial context models come near it."""
 
     def code(self, y: Tensor | None, side: Tensor | None, stream: Stream) -> Tensor:
         """The flow: what the decoder will have of ``y``, given its side information. ``y`` is None when decoding."""

@@ -36,12 +36,12 @@ class ChannelGroupsLatentCodec(LatentCodec):
         names = [f"y{k}" for k in range(len(groups))]
         if not names or min(groups) < 1 or set(latent_codec) != set(names) or set(channel_context) != set(names[1:]):
             raise InputError(
-                f"{len(groups)} groups of {list(groups)} channels need as many latent codecs, 'y0', 'y1' and so on, and a "
-                f"channel context for all but 'y0'; got {sorted(latent_codec)} and {sorted(channel_context)}"
+                f"groups of {list(groups)} channels need a latent codec each, 'y0', 'y1' and so on, and a channel context "
+                f"for all but 'y0'; got {sorted(latent_codec)} and {sorted(channel_context)}"
             )
         if seen not in _SEEN:
             raise InputError(f"seen {seen!r}: expected one of {', '.join(_SEEN)}")
-        self.groups = tuple(groups)
+        self.groups = list(groups)
         self.seen = seen
         self.latent_codec = nn.ModuleDict({name: latent_codec[name] for name in names})
         self.channel_context = nn.ModuleDict({name: channel_context[name] for name in names[1:]})
@@ -49,7 +49,7 @@ class ChannelGroupsLatentCodec(LatentCodec):
     def code(self, y: Tensor | None, side: Tensor | None, stream: Stream) -> Tensor:
         if y is not None and y.shape[1] != sum(self.groups):
             raise InputError(f"y has {y.shape[1]} channels: the groups {list(self.groups)} have {sum(self.groups)}")
-        parts = [None] * len(self.groups) if y is None else y.split(self.groups, 1)
+        parts = [None] * len(self.groups) if y is None else torch.split(y, self.groups, 1)
         decoded: list[Tensor] = []
         for k, (part, codec) in enumerate(zip(parts, self.latent_codec.values(), strict=True)):
             context = [self.channel_context[f"y{k}"](torch.cat(self._given(decoded), 1))] if decoded else []

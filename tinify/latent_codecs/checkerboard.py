@@ -41,7 +41,8 @@ class CheckerboardLatentCodec(LatentCodec):
             raise InputError(
                 f"a checkerboard needs the latent codec 'y' and a context_prediction; got the codecs {sorted(codecs)}"
             )
-        if not any(hasattr(part, "out_channels") for part in context_prediction.modules()):
+        widths = [int(part.out_channels) for part in context_prediction.modules() if isinstance(part, nn.Conv2d)]
+        if not widths:
             raise InputError(f"context_prediction {type(context_prediction).__name__}: expected a masked convolution")
         if anchor_parity not in ("even", "odd"):
             raise InputError(f"anchor_parity {anchor_parity!r}: expected 'even' or 'odd'")
@@ -50,17 +51,17 @@ class CheckerboardLatentCodec(LatentCodec):
         self.y = codecs["y"]
         self.entropy_parameters = entropy_parameters or nn.Identity()
         self.context_prediction = context_prediction
-        self._width = [part.out_channels for part in context_prediction.modules() if hasattr(part, "out_channels")][-1]
+        self._width = widths[-1]
         self.anchor_parity = anchor_parity
         self.forward_method = forward_method
 
     def code(self, y: Tensor | None, side: Tensor | None, stream: Stream) -> Tensor:
         if side is None:
             raise InputError("a checkerboard needs the side information that its parameters are predicted from")
-        anchors = self.anchors(side)
+        anchors = self.anchors(*side.shape[2:])
         guess = stream.proxy(y, self.training) if self.forward_method == "onepass" else None
         if guess is not None:
-            context = torch.where(anchors, 0, self.context_prediction(guess))
+            context = torch.where(anchors.to(side.device), 0, self.context_prediction(guess))
             self.y.code(y, self._predict(context, side), stream)
             return guess
         nothing = side.new_zeros(len(side), self._width, *side.shape[2:])
@@ -68,10 +69,10 @@ class CheckerboardLatentCodec(LatentCodec):
         context = self.context_prediction(given)
         return given + self.y.code(y, self._predict(context, side), stream.only(~anchors))
 
-    def anchors(self, like: Tensor) -> Tensor:
-        """Which positions are coded first: a boolean (height, width)."""
-        rows, columns = (torch.arange(length, device=like.device) for length in like.shape[2:])
-        return (rows[:, None] + columns) % 2 == (self.anchor_parity == "odd")
+    def anchors(self, height: int, width: int) -> Tensor:
+        """Which positions are coded first: a boolean (height, width), on the CPU."""
+        place = torch.arange(height, device="cpu")[:, None] + torch.arange(width, device="cpu")
+        return place % 2 == (self.anchor_parity == "odd")
 
     def _predict(self, context: Tensor, side: Tensor) -> Tensor:
         parameters: Tensor = self.entropy_parameters(torch.cat([context, side], 1))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -30,7 +29,7 @@ class Chunks:
     def __init__(self, chunks: Sequence[str] = ("scales", "means"), scale_link: str = "identity") -> None:
         if "scales" not in chunks or set(chunks) - set(_NAMES) or len(set(chunks)) != len(chunks):
             raise InputError(
-                f"chunks must be 'scales', or 'scales' and 'means' (and 'weights', of a mixture) in the order predicted; "
+                "chunks must be 'scales', or 'scales' and 'means' (and 'weights', of a mixture) in the order predicted; "
                 f"got {chunks!r}"
             )
         if scale_link not in _LINKS:

@@ -46,19 +46,19 @@ class Place:
 
     def take(self, x: Tensor) -> Tensor:
         """The elements that are coded: all, or (batch, channels, positions)."""
-        return x if self.where is None else x.flatten(2)[:, :, self.where.flatten().nonzero()[:, 0]]
+        return x if self.where is None else x.flatten(2)[:, :, self.where.flatten().nonzero()[:, 0].to(x.device)]
 
     def put(self, taken: Tensor) -> Tensor:
         """The inverse of ``take``, with zeros elsewhere."""
         if self.where is None:
             return taken
         full = taken.new_zeros(*taken.shape[:2], self.where.numel())
-        full[:, :, self.where.flatten()] = taken
-        return full.unflatten(2, self.where.shape)
+        full[:, :, self.where.flatten().nonzero()[:, 0].to(taken.device)] = taken
+        return full.reshape(*taken.shape[:2], *self.where.shape)
 
     def leave(self, x: Tensor, otherwise: float | Tensor = 0.0) -> Tensor:
         """``x`` where it is coded."""
-        return x if self.where is None else torch.where(self.where, x, otherwise)
+        return x if self.where is None else torch.where(self.where.to(x.device), x, otherwise)
 
 
 class Stream(ABC):
@@ -88,6 +88,7 @@ class Stream(ABC):
 
     def only(self, where: Tensor) -> Self:
         """The stream of the positions where a boolean (height, width) is true; ``y_hat`` is zero elsewhere."""
+        where = where.cpu()
         return self._view(where=where if self.place.where is None else where & self.place.where)
 
     @abstractmethod

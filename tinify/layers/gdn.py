@@ -31,3 +31,16 @@ class GDN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.gdn(x, self.beta_reparam(self.beta), self.gamma_reparam(self.gamma), inverse=self.inverse)
+
+
+class GDN1(GDN):
+    """A GDN without squares and roots: ``x / (beta + gamma @ |x|)`` over channels; the inverse multiplies.
+
+    Johnston, Eban, Gordon, Ballé: Computationally Efficient Neural Image Compression, 2019, arXiv:1912.08771.
+
+    >>> GDN1(4)(torch.zeros(1, 4, 2, 2)).shape
+    torch.Size([1, 4, 2, 2])
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.gdn1(x, self.beta_reparam(self.beta), self.gamma_reparam(self.gamma), inverse=self.inverse)

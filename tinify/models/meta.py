@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from tinify.errors import InputError
 from tinify.models.build import build_model
+from tinify.models.tree import parts_of
 from tinify.plugin import Cost
 from tinify.spec import Architecture, PartRow
 
@@ -50,7 +51,7 @@ def compare_with_meta(architecture: Architecture) -> list[str]:
 
 def _watch(model: nn.Module, rows: list[PartRow], made: dict[str, tuple[int, ...]]) -> None:
     """Has the shape of what every layer gives put down in ``made``, by its path."""
-    modules = dict(model.named_modules())
+    modules = dict(parts_of(model))
 
     def keep(path: str) -> Any:
         def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:
@@ -73,12 +74,14 @@ def _shape_problems(row: PartRow, shape: tuple[int, ...], side: int) -> Iterator
 
 def _parameter_problems(rows: list[PartRow], model: nn.Module) -> Iterator[str]:
     """Each parameter belongs to the innermost part that it is in."""
-    paths = {row.path for row in rows}
+    known = {row.path for row in rows}
+    paths = {part: path for path, part in parts_of(model) if path in known}
+    places = {name: paths[part] for name, part in model.named_modules() if part in paths}
     counted: Counter[str] = Counter()
     for name, parameter in model.named_parameters():
-        while name and name not in paths:
+        while name and name not in places:
             name = name.rpartition(".")[0]
-        counted[name] += parameter.numel()
+        counted[places[name]] += parameter.numel()
     for row in rows:
         if row.cost is not None and row.cost.parameters != counted[row.path]:
             where = row.path or "the model"

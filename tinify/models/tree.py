@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from torch import nn
@@ -29,12 +30,36 @@ def tree_of(part: Any, path: str = "") -> Any:
     return own
 
 
+def parts_of(part: Any, path: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """Every module that was made from a spec, with its path in the spec, which names children of a list by number."""
+    node = getattr(part, "spec_node", None)
+    if node is None:
+        for place, child in enumerate(_children(part)):
+            yield from parts_of(child, _join(path, place))
+        return
+    yield path, part
+    for slot in get_registry().component(node["kind"], f"{node['type']}@{node['version']}").slots:
+        child = getattr(part, slot, None)
+        places = (node.get(slot) or {}).get("each") if isinstance(node.get(slot), dict) else None
+        if places is None:
+            yield from parts_of(child, _join(path, slot)) if isinstance(child, nn.Module) else ()
+            continue
+        filled = [place for place, made in enumerate(places) if made is not None]
+        for place, one in zip(filled, _children(child), strict=True):
+            yield from parts_of(one, _join(path, f"{slot}.{place}"))
+
+
+def _children(part: Any) -> list[Any]:
+    """What a container holds: a list, or one of torch's containers; nothing if it is none."""
+    children = part.values() if isinstance(part, nn.ModuleDict) else part
+    several = isinstance(part, list | tuple | nn.ModuleList | nn.ModuleDict | nn.Sequential)
+    return [child for child in children if child is not None] if several else []
+
+
 def _child(part: Any, node: Any, path: str) -> Any:
     """The node of what a slot holds; ``node`` is what it held when it was built."""
     if isinstance(node, dict) and "each" in node:
-        children = part.values() if isinstance(part, nn.ModuleDict) else part
-        several = isinstance(part, list | tuple | nn.ModuleList | nn.ModuleDict)
-        there = [child for child in children if child is not None] if several else []
+        there = _children(part)
         places = [place for place, child in enumerate(node["each"]) if child is not None]
         if len(there) != len(places):
             raise _stranger(path, part)
