@@ -186,7 +186,7 @@ def test_a_disabled_vocabulary_is_blamed_for_bare_names() -> None:
     ("kind", "name", "message"),
     [
         ("layer", "gnd", "unknown layer 'gnd': did you mean 'gdn'"),
-        ("layer", "zzzzz", "there are: abs, conv"),
+        ("layer", "zzzzz", "there are: abs, attention, "),
         ("layer", "hyperprior", "'hyperprior' is of kind latent_codec; layer is wanted here"),
         ("layer", "acme/x", "no plugin 'acme' is installed"),
         ("coder", "x", "there are: ans"),

@@ -68,7 +68,8 @@ def nodes(tree: Any) -> list[dict[str, Any]]:
     if isinstance(tree, list):
         return [found for child in tree for found in nodes(child)]
     if isinstance(tree, dict):
-        return [tree, *(found for child in tree.values() for found in nodes(child))]
+        own = [] if "each" in tree else [tree]  # a list of children, one for each element
+        return own + [found for child in tree.values() for found in nodes(child)]
     return []
 
 

@@ -36,8 +36,8 @@ class ChannelGroupsLatentCodec(LatentCodec):
         names = [f"y{k}" for k in range(len(groups))]
         if not names or min(groups) < 1 or set(latent_codec) != set(names) or set(channel_context) != set(names[1:]):
             raise InputError(
-                f"groups of {list(groups)} channels need a latent codec each, 'y0', 'y1' and so on, and a channel context "
-                f"for all but 'y0'; got {sorted(latent_codec)} and {sorted(channel_context)}"
+                f"groups of {list(groups)} channels need a latent codec each, 'y0', 'y1' and so on, and a channel "
+                f"context for all but 'y0'; got {sorted(latent_codec)} and {sorted(channel_context)}"
             )
         if seen not in _SEEN:
             raise InputError(f"seen {seen!r}: expected one of {', '.join(_SEEN)}")

@@ -46,12 +46,12 @@ class PlainScan:
         side = self._side[:, :, rows, columns].transpose(1, 2).flatten(0, 1)[..., None, None]
         if not self._context.one_by_one:
             return self._predict(crops, side)
-        return torch.cat([self._predict(*one) for one in zip(crops.split(1), side.split(1), strict=True)])
+        return torch.cat([self._predict(*one) for one in zip(crops[:, None], side[:, None], strict=True)])
 
     def put(self, rows: Tensor, columns: Tensor, values: Tensor) -> None:
         """Takes the decoded values of positions, (batch * positions, channels)."""
         down, right = self._reach
-        self._y_hat[:, :, rows + down, columns + right] = values.unflatten(0, (-1, len(rows))).transpose(1, 2)
+        self._y_hat[:, :, rows + down, columns + right] = torch.unflatten(values, 0, (-1, len(rows))).transpose(1, 2)
 
     def result(self) -> Tensor:
         """The decoded latent, (batch, channels, height, width)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -29,7 +30,7 @@ class Chunks:
     def __init__(self, chunks: Sequence[str] = ("scales", "means"), scale_link: str = "identity") -> None:
         if "scales" not in chunks or set(chunks) - set(_NAMES) or len(set(chunks)) != len(chunks):
             raise InputError(
-                "chunks must be 'scales', or 'scales' and 'means' (and 'weights', of a mixture) in the order predicted; "
+                "chunks must be 'scales', or 'scales' and 'means' (and 'weights', of a mixture), as they are predicted; "
                 f"got {chunks!r}"
             )
         if scale_link not in _LINKS:
@@ -42,5 +43,5 @@ class Chunks:
         parts = dict(zip(self.chunks, predicted.float().chunk(len(self.chunks), 1), strict=True))
         parts["scales"] = _LINKS[self.scale_link](parts["scales"])
         if "weights" in parts:
-            parts["weights"] = parts["weights"].unflatten(1, (model.K, -1)).softmax(1).flatten(1, 2)
+            parts["weights"] = torch.unflatten(parts["weights"], 1, (model.K, -1)).softmax(1).flatten(1, 2)
         return [parts[name] for name in _NAMES if name in parts]

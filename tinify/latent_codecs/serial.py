@@ -76,7 +76,7 @@ class SerialDecoder(Serial):
         self._readers = [model.reader(string, count) for string in strings]
 
     def _step(self, rows: Tensor, columns: Tensor, params: Sequence[Tensor]) -> Tensor:
-        parts = zip(*(param.split(len(rows)) for param in params), strict=True)
+        parts = zip(*(torch.split(param, len(rows)) for param in params), strict=True)
         symbols = torch.cat([reader.read(*part) for reader, part in zip(self._readers, parts, strict=True)])
         return self._model.dequantize(symbols, self._model.centre(symbols.shape, *params))
 

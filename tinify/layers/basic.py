@@ -90,7 +90,7 @@ class Interleave(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[1] % self.groups:
             raise InputError(f"{x.shape[1]} channels do not make {self.groups} equal groups")
-        return x.unflatten(1, (self.groups, -1)).transpose(1, 2).flatten(1, 2)
+        return torch.unflatten(x, 1, (self.groups, -1)).transpose(1, 2).flatten(1, 2)
 
     def extra_repr(self) -> str:
         return str(self.groups)

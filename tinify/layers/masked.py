@@ -33,7 +33,8 @@ class MaskedConv2d(nn.Conv2d):
         """Which taps count, (height, width)."""
         height, width = self.kernel_size
         place = torch.arange(height * width).reshape(height, width)
-        return place < height // 2 * width + width // 2 + (self.mask_type == "B")
+        seen: Tensor = place < height // 2 * width + width // 2 + (self.mask_type == "B")
+        return seen
 
     def forward(self, x: Tensor) -> Tensor:
         return self._conv_forward(x, self.weight * self.mask, self.bias)
@@ -50,7 +51,7 @@ class CheckerboardMaskedConv2d(MaskedConv2d):
 
     def _seen(self) -> Tensor:
         height, width = self.kernel_size
-        seen = (torch.arange(height)[:, None] - height // 2 + torch.arange(width) - width // 2) % 2 == 1
+        seen: Tensor = (torch.arange(height)[:, None] - height // 2 + torch.arange(width) - width // 2) % 2 == 1
         seen[height // 2, width // 2] = self.mask_type == "B"
         return seen
 
