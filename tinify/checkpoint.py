@@ -14,7 +14,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from tinify.entropy_models.base import TABLE_BUFFERS
-from tinify.errors import CheckpointError, InputError
+from tinify.errors import CheckpointError, InputError, StateDictError
 from tinify.files import write_atomic
 from tinify.models import CompressionModel, build_model
 from tinify.spec import Architecture
@@ -26,6 +26,7 @@ def model_digest(model: CompressionModel) -> bytes:
 
     Raises :class:`~tinify.errors.TablesMissingError` for a model without tables.
     """
+    model = model.spec_model()
     digest = hashlib.sha256(b"tinify-model-1\0")
     digest.update(model.architecture.id.encode() if model.architecture else b"")
     tables: set[str] = set()
@@ -48,6 +49,7 @@ def save_model(model: CompressionModel, path: Path | str, *, training: Mapping[s
     ``training`` is kept as a note. Raises :class:`CheckpointError` for a model with NaN weights or one not built from a
     spec.
     """
+    model = model.spec_model()
     if model.architecture is None:
         raise CheckpointError("only a model built from a spec can be saved: this one was assembled by hand")
     model.ensure_tables()
@@ -78,20 +80,10 @@ def load_checkpoint(path: Path | str, device: torch.device | str = "cpu") -> Com
 
 def load_weights(model: CompressionModel, tensors: Mapping[str, Tensor], path: Path | str) -> None:
     """Fills a model with the tensors read from ``path``; :class:`CheckpointError` if they are not exactly its own."""
-    expected = model.state_dict().keys()
-    missing, foreign = sorted(expected - tensors.keys()), sorted(tensors.keys() - expected)
-    reasons = [
-        f"{len(names)} {what}, first {names[0]}"
-        for names, what in ((missing, "missing"), (foreign, "of no part"))
-        if names
-    ]
-    if not reasons:
-        try:
-            model.load_state_dict(dict(tensors))
-        except RuntimeError as error:
-            reasons = [str(error).splitlines()[-1].strip()]
-    if reasons:
-        raise CheckpointError(f"the weights in {path} do not fit the spec inside: {'; '.join(reasons)}")
+    try:
+        model.load_state_dict(dict(tensors))
+    except StateDictError as error:
+        raise CheckpointError(f"the weights in {path} do not fit the spec inside: {error}") from error
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str, str]) -> None:

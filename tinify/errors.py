@@ -5,6 +5,7 @@ TinifyError                     base of all; the command line prints it in one m
 ├── UnknownNameError            no component, spec, preset or parameter of that name; lists what there is
 ├── SpecError                   a spec has errors; carries every diagnostic with file, line and column
 ├── CheckpointError             a weights file is missing, damaged, has NaN, or does not fit its spec
+│   └── StateDictError          a state dict that is not the model's; lists what differs
 ├── TablesMissingError          decoding asked of a model that has no coding tables
 ├── InputError                  a tensor, array or option that the called function cannot take
 ├── ImageError                  not an image, of no size, or larger than the declared limits
@@ -57,6 +58,10 @@ class SpecError(TinifyError):
 
 class CheckpointError(TinifyError):
     """A weights file is missing, damaged, has NaN, or does not fit its spec."""
+
+
+class StateDictError(CheckpointError, RuntimeError):
+    """A state dict that is not the model's; a RuntimeError too, as PyTorch raises in its place."""
 
 
 class TablesMissingError(TinifyError):

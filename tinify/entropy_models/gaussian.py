@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -55,11 +56,7 @@ class GaussianConditional(EntropyModel):
         likelihood_bound: float = 1e-9,
     ) -> None:
         super().__init__(likelihood_bound)
-        table = (
-            get_scale_table() if scale_table is None else torch.tensor([float(s) for s in scale_table], device="cpu")
-        )
-        if table.numel() < 1 or bool((table <= 0).any()) or bool((table[1:] <= table[:-1]).any()):
-            raise InputError(f"scale_table must hold at least one scale, positive and rising; got {scale_table!r}")
+        table = get_scale_table() if scale_table is None else self._checked(scale_table)
         if not scale_bound > 0:
             raise InputError(f"scale_bound must be positive, got {scale_bound!r}")
         self.tail_mass = float(tail_mass)
@@ -94,6 +91,13 @@ class GaussianConditional(EntropyModel):
             y_hat = self.quantize(inputs, "noise" if training else "dequantize", means)
             return y_hat, self._bounded(self.likelihood(y_hat, scales, means))
 
+    def update_scale_table(self, scale_table: Sequence[float] | Tensor, force: bool = False) -> bool:
+        """Takes another scale table and builds the coding tables; without ``force`` only if there are none."""
+        if self.has_tables and not force:
+            return False
+        self.scale_table = self._checked(scale_table).to(self.scale_table.device)
+        return self.update(force=True)
+
     def build_tables(self) -> CdfTables:
         reach = -float(torch.special.ndtri(torch.tensor(self.tail_mass / 2, dtype=torch.float64)))
         centre = torch.ceil(self.scale_table.cpu() * reach).int()
@@ -105,6 +109,22 @@ class GaussianConditional(EntropyModel):
         tail = (2 * lower[:, :1]).numpy()
         rows = pmfs_to_quantized_cdfs(pmf, tail, length.numpy())
         return CdfTables(rows, length.numpy() + 2, -centre.numpy())
+
+    @staticmethod
+    def _checked(scale_table: Sequence[float] | Tensor) -> Tensor:
+        table = torch.tensor([float(s) for s in scale_table], device="cpu")
+        if table.numel() < 1 or bool((table <= 0).any()) or bool((table[1:] <= table[:-1]).any()):
+            raise InputError(f"scale_table must hold at least one scale, positive and rising; got {scale_table!r}")
+        return table
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        # The field keeps an empty scale table until its models are updated: then ours, the same, stays.
+        saved = state_dict.get(prefix + "scale_table")
+        if saved is not None and not saved.numel():
+            state_dict[prefix + "scale_table"] = self.scale_table
+        elif saved is not None:
+            self.scale_table = torch.empty_like(saved, device=self.scale_table.device)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 def gaussian_conditional(

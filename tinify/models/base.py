@@ -2,29 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from tinify.coders import Coder
-from tinify.entropy_models import EntropyBottleneck, EntropyModel
-from tinify.errors import InputError
+from tinify.entropy_models import (
+    SCALES_LEVELS,
+    SCALES_MAX,
+    SCALES_MIN,
+    EntropyBottleneck,
+    EntropyModel,
+    GaussianConditional,
+    get_scale_table,
+)
+from tinify.errors import InputError, StateDictError, UnknownNameError
+from tinify.latent_codecs import LatentCodec
 from tinify.latent_codecs.stream import Shape
+from tinify.models.state_dict import differences, fit_keys
 from tinify.models.tree import tree_of
 from tinify.spec import Architecture, Spec
+
+__all__ = [
+    "SCALES_LEVELS",
+    "SCALES_MAX",
+    "SCALES_MIN",
+    "CompressionModel",
+    "SimpleVAECompressionModel",
+    "get_scale_table",
+]
 
 
 class CompressionModel(nn.Module):
     """A model that compresses tensors to strings and back.
 
     ``architecture`` is the checked spec that the model was built from, or None for one assembled by hand.
+
+    A model of one's own sets its modules in ``__init__`` and writes ``forward``, ``compress`` and ``decompress``;
+    updating, the auxiliary loss and the loading of state dicts follow from the entropy models that it holds.
+
+    >>> class Plain(CompressionModel):
+    ...     def __init__(self) -> None:
+    ...         super().__init__()
+    ...         self.entropy_bottleneck = EntropyBottleneck(4)
+    >>> Plain().update()
+    True
     """
 
     architecture: Architecture | None = None
     channels: int = 3
     coder: Coder | None = None
+
+    def __init__(self, entropy_bottleneck_channels: int | None = None, init_weights: bool | None = None) -> None:
+        super().__init__()
+        if entropy_bottleneck_channels is not None:
+            self.entropy_bottleneck = EntropyBottleneck(entropy_bottleneck_channels)
+        self.warn_deprecated(entropy_bottleneck_channels, init_weights)
+
+    @staticmethod
+    def warn_deprecated(entropy_bottleneck_channels: int | None, init_weights: bool | None) -> None:
+        """Warns of the arguments that the field has given up."""
+        if entropy_bottleneck_channels is not None:
+            _warn("entropy_bottleneck_channels is deprecated: set self.entropy_bottleneck = EntropyBottleneck(...)")
+        if init_weights is not None:
+            _warn("init_weights is deprecated, and does nothing: leave it out")
 
     def forward(self, x: Tensor) -> dict[str, Any]:
         """Returns ``{"x_hat": Tensor, "likelihoods": {name: Tensor}}``."""
@@ -59,16 +104,45 @@ class CompressionModel(nn.Module):
         for _, part in self.entropy_models():
             part.ensure_tables()
 
-    def update(self, *, force: bool = False, update_quantiles: bool = False) -> bool:
+    def update(
+        self, scale_table: Sequence[float] | Tensor | None = None, force: bool = False, update_quantiles: bool = False
+    ) -> bool:
         """The field's name for building the tables, anew with ``force``; returns whether any was built.
 
-        ``update_quantiles`` sets the tails and medians of factorized priors by bisection first.
+        ``scale_table`` becomes that of every Gaussian that is built; ``update_quantiles`` sets the tails and medians of
+        factorized priors by bisection first.
         """
         built = False
         for _, part in self.entropy_models():
-            options = {"update_quantiles": update_quantiles} if isinstance(part, EntropyBottleneck) else {}
-            built |= part.update(force, **options)
+            if isinstance(part, EntropyBottleneck):
+                built |= part.update(force, update_quantiles=update_quantiles)
+            elif isinstance(part, GaussianConditional) and scale_table is not None:
+                built |= part.update_scale_table(scale_table, force)
+            else:
+                built |= part.update(force)
         return built
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Loads weights and tables, tables of any size, and returns the keys that do not match, as PyTorch does.
+
+        Takes older spellings of the field's keys as well. Raises :class:`~tinify.errors.StateDictError`, a
+        ``RuntimeError``, that lists what differs and names the architecture that the weights look like.
+        """
+        own = self.state_dict()
+        fitting = fit_keys(state_dict, own)
+        try:
+            return super().load_state_dict(fitting, strict=strict, assign=assign)
+        except RuntimeError as error:
+            from tinify.models.faces import like  # which are models themselves
+
+            found = "; ".join(differences(fitting, own)) or str(error)
+            raise StateDictError(
+                f"these weights are not those of {type(self).__name__}: {found}{like(fitting)}"
+            ) from error
+
+    def spec_model(self) -> CompressionModel:
+        """The model as its spec lays it out, made of the very same parts: what is saved and hashed."""
+        return self
 
     def to_spec(self) -> Spec:
         """The spec of the model as its parts are now, with every value written out.
@@ -82,8 +156,55 @@ class CompressionModel(nn.Module):
         True
         """
         known = self.architecture or Architecture(type(self).__name__.lower(), None, {}, {}, {}, 1)
-        return Spec.loads(replace(known, model=tree_of(self)).to_yaml(), f"<{known.name}>")
+        return Spec.loads(replace(known, model=tree_of(self.spec_model())).to_yaml(), f"<{known.name}>")
 
-    def aux_loss(self) -> Tensor | int:
+    def aux_loss(self) -> Tensor:
         """The field's auxiliary loss, summed over the factorized priors; not needed by tinify's own training."""
-        return sum(part.loss() for _, part in self.entropy_models() if isinstance(part, EntropyBottleneck))
+        losses = [part.loss() for _, part in self.entropy_models() if isinstance(part, EntropyBottleneck)]
+        return torch.stack(losses).sum() if losses else torch.zeros(())
+
+
+class SimpleVAECompressionModel(CompressionModel):
+    """``y = g_a(x)``, coded by ``latent_codec``, ``x_hat = g_s(y_hat)``: a model that sets these three has it all.
+
+    ``model["hyper"]`` is the part of the latent codec of that name.
+    """
+
+    g_a: nn.Module
+    latent_codec: LatentCodec
+    g_s: nn.Module
+
+    def __getitem__(self, name: str) -> nn.Module:
+        try:
+            return self.latent_codec.get_submodule(name)
+        except AttributeError:
+            known = dict(self.latent_codec.named_children())
+            raise UnknownNameError.among("part of the latent codec", name, known) from None
+
+    def forward(self, x: Tensor) -> dict[str, Any]:
+        self._check(x)
+        latent = self.latent_codec(self.g_a(x))
+        return {"x_hat": self.g_s(latent["y_hat"]), "likelihoods": latent["likelihoods"]}
+
+    @torch.no_grad()
+    def compress(self, x: Tensor) -> dict[str, Any]:
+        """Returns ``{"strings": ..., "shape": ..., "y_hat": Tensor}``; the decoder will have that ``y_hat``."""
+        self._check(x)
+        packed: dict[str, Any] = self.latent_codec.compress(self.g_a(x))
+        return packed
+
+    @torch.no_grad()
+    def decompress(self, strings: Sequence[Sequence[bytes]], shape: Shape) -> dict[str, Any]:
+        return self.reconstruct(self.latent_codec.decompress(strings, shape)["y_hat"])
+
+    @torch.no_grad()
+    def reconstruct(self, y_hat: Tensor) -> dict[str, Any]:
+        """The decoder's picture of a coded latent: ``{"x_hat": Tensor}``, clamped to [0, 1]."""
+        return {"x_hat": self.g_s(y_hat).clamp(0, 1)}
+
+    def _check(self, x: Tensor) -> None:
+        """Raises :class:`~tinify.errors.InputError` for what the model cannot take."""
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, DeprecationWarning, stacklevel=4)

@@ -1,0 +1,388 @@
+"""The field's model classes: names, keys and sizes of the field, over the parts of a spec."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import pickle
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import tinify
+from tinify.checkpoint import load_checkpoint, model_digest, save_model
+from tinify.codec import Codec
+from tinify.entropy_models import EntropyBottleneck, GaussianConditional
+from tinify.errors import CheckpointError, InputError, StateDictError, UnknownNameError
+from tinify.images import Picture
+from tinify.latent_codecs import HyperLatentCodec, HyperpriorLatentCodec
+from tinify.models import (
+    Autoencoder,
+    Cheng2020Anchor,
+    Cheng2020AnchorCheckerboard,
+    Cheng2020Attention,
+    CompressionModel,
+    Elic2022Chandelier,
+    Elic2022Official,
+    FactorizedPrior,
+    FactorizedPriorReLU,
+    JointAutoregressiveHierarchicalPriors,
+    MeanScaleHyperprior,
+    ScaleHyperprior,
+    SimpleVAECompressionModel,
+    utils,
+)
+from tinify.models.faces import FACES, Face
+
+SMALL: dict[type[Face], dict[str, Any]] = {
+    FactorizedPrior: {"N": 8, "M": 12},
+    FactorizedPriorReLU: {"N": 8, "M": 12},
+    ScaleHyperprior: {"N": 8, "M": 12},
+    MeanScaleHyperprior: {"N": 8, "M": 12},
+    JointAutoregressiveHierarchicalPriors: {"N": 8, "M": 12},
+    Cheng2020Anchor: {"N": 8},
+    Cheng2020Attention: {"N": 8},
+    Cheng2020AnchorCheckerboard: {"N": 8},
+    Elic2022Official: {"N": 8, "M": 12, "groups": [4, 8]},
+    Elic2022Chandelier: {"N": 8, "M": 12, "groups": [2, 4, 6]},
+}
+FLAT = [face for face in SMALL if face.PARTS]
+each = pytest.mark.parametrize("face", SMALL, ids=lambda face: face.__name__)
+each_flat = pytest.mark.parametrize("face", FLAT, ids=lambda face: face.__name__)
+
+
+def small(face: type[Face]) -> Any:
+    """A small model of that class in evaluation mode, the same each time."""
+    torch.manual_seed(0)
+    return face(**SMALL[face]).eval()
+
+
+def same_state(a: nn.Module, b: nn.Module) -> bool:
+    left, right = a.state_dict(), b.state_dict()
+    return left.keys() == right.keys() and all(torch.equal(left[key], right[key]) for key in left)
+
+
+def test_every_face_is_tested() -> None:
+    assert set(FACES) == set(SMALL)
+
+
+@pytest.mark.parametrize(
+    ("face", "sizes", "count"),
+    [
+        (FactorizedPrior, {"N": 128, "M": 192}, 2_998_147),
+        (FactorizedPrior, {"N": 192, "M": 320}, 7_030_531),
+        (FactorizedPriorReLU, {"N": 128, "M": 192}, 2_899_075),
+        (ScaleHyperprior, {"N": 128, "M": 192}, 5_075_843),
+        (ScaleHyperprior, {"N": 192, "M": 320}, 11_816_323),
+        (MeanScaleHyperprior, {"N": 128, "M": 192}, 7_028_003),
+        (MeanScaleHyperprior, {"N": 192, "M": 320}, 17_561_699),
+        (JointAutoregressiveHierarchicalPriors, {}, 14_130_467),
+        (JointAutoregressiveHierarchicalPriors, {"N": 192, "M": 320}, 25_504_596),
+        (Cheng2020Anchor, {"N": 128}, 11_833_149),
+        (Cheng2020Anchor, {}, 26_598_956),
+        (Cheng2020Attention, {"N": 128}, 13_183_293),
+        (Cheng2020Attention, {}, 29_631_788),
+        (Cheng2020AnchorCheckerboard, {}, 26_598_956),
+        (Elic2022Official, {}, 32_074_200),
+        (Elic2022Chandelier, {}, 33_792_771),
+    ],
+)
+def test_parameter_counts_are_the_fields(face: type[Face], sizes: dict[str, int], count: int) -> None:
+    with torch.device("meta"):
+        assert sum(parameter.numel() for parameter in face(**sizes).parameters()) == count
+
+
+@each_flat
+def test_keys_are_flat(face: type[Face]) -> None:
+    model = small(face)
+    roots = {key.partition(".")[0] for key in model.state_dict()}
+    assert roots == {"g_a", "g_s", *face.PARTS} == {name for name, _ in model.named_children()}
+    assert model.downsampling_factor == (16 if "h_a" not in face.PARTS else 64)
+
+
+@each
+def test_the_spec_says_it_all(face: type[Face], tmp_path: Path) -> None:
+    """A face and the model of its spec are one: weights, results, strings, digests, files."""
+    model = small(face)
+    plain = tinify.create_model(face.SPEC, **SMALL[face]).eval()
+    plain.load_state_dict(model.spec_model().state_dict())
+    x = torch.rand(1, 3, 128, 64)
+    ours, theirs = model(x), plain(x)
+    assert torch.equal(ours["x_hat"], theirs["x_hat"])
+    assert ours["likelihoods"].keys() == theirs["likelihoods"].keys()
+    packed = model.compress(x)
+    assert packed["strings"] == plain.compress(x)["strings"]
+    x_hat = model.decompress(packed["strings"], packed["shape"])["x_hat"]
+    assert torch.equal(x_hat, model.reconstruct(packed["y_hat"])["x_hat"])
+    assert model_digest(model) == model_digest(plain)
+    assert model.to_spec().elaborate().id == plain.architecture.id  # type: ignore[union-attr]
+    save_model(model, tmp_path / "face.safetensors")
+    loaded = load_checkpoint(tmp_path / "face.safetensors")
+    assert type(loaded) is Autoencoder
+    assert model_digest(loaded) == model_digest(model)
+    again = face.from_state_dict(loaded.state_dict()).eval()
+    assert same_state(again, model)
+    picture = Picture(np.zeros((20, 30, 3), np.uint8))
+    assert Codec(loaded).decompress(Codec(model).compress(picture)).pixels.shape == (20, 30, 3)
+
+
+@each
+def test_a_state_dict_makes_its_model(face: type[Face]) -> None:
+    model = small(face)
+    fresh = face.from_state_dict(model.state_dict())
+    assert same_state(fresh, model)
+    assert {name: getattr(fresh, name) for name in SMALL[face]} == SMALL[face]
+    model.update()
+    with_tables = face.from_state_dict(model.state_dict())
+    assert same_state(with_tables, model)
+    assert not with_tables.update()
+
+
+@each_flat
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_copies_keep_both_views_one(face: type[Face], duplicate: Any) -> None:
+    model = duplicate(small(face))
+    assert model.spec_model().state_dict().keys() > set()
+    for name, path in face.PARTS.items():
+        assert model.latent_codec.get_submodule(path) is getattr(model, name)
+    model.double().train()
+    assert model.latent_codec.training
+    assert all(parameter.dtype == torch.float64 for parameter in model.latent_codec.parameters())
+    assert not any(part.training for part in model.eval().latent_codec.modules())
+
+
+@each_flat
+def test_an_assigned_part_is_the_codecs_too(face: type[Face]) -> None:
+    model = small(face)
+    for name, path in face.PARTS.items():
+        part = copy.deepcopy(getattr(model, name))
+        setattr(model, name, part)
+        assert model.latent_codec.get_submodule(path) is part is dict(model.named_children())[name]
+    assert model.architecture is None  # nobody knows whether it is still what the spec says
+
+
+def test_a_subclass_with_its_own_parts(tmp_path: Path) -> None:
+    class Wide(ScaleHyperprior):
+        def __init__(self, N: int, M: int, **kwargs: Any) -> None:
+            super().__init__(N, M, **kwargs)
+            self.h_a = nn.Sequential(utils.conv(M, 2 * N), nn.ReLU(), utils.conv(2 * N, N))
+
+    torch.manual_seed(0)
+    model = Wide(8, 12).eval()
+    x = torch.rand(1, 3, 64, 64)
+    packed = model.compress(x)
+    with torch.no_grad():
+        model.h_a[2].bias.add_(3.0)
+    assert model.compress(x)["strings"] != packed["strings"]
+    assert same_state(Wide.from_state_dict(model.state_dict()), model)
+    with pytest.raises(CheckpointError, match="assembled by hand"):
+        save_model(model, tmp_path / "wide.safetensors")
+    with pytest.raises(InputError, match=r"latent_codec.hyper.h_a"):
+        model.to_spec()
+
+
+def old_keys(state: dict[str, Tensor], spelling: str) -> dict[str, Tensor]:
+    """A state dict under the keys of earlier years."""
+    made = {}
+    for key, tensor in state.items():
+        for new, old in (("matrices", "matrix"), ("biases", "bias"), ("factors", "factor")):
+            key = key.replace(f".{new}.", f"._{old}" if spelling == "2021" else f"._{new}.")
+        made[f"module.{key.replace('.skip.', '.downsample.')}"] = tensor
+    return made
+
+
+@each
+@pytest.mark.parametrize("spelling", ["2020", "2021"])
+def test_old_spellings_of_keys(face: type[Face], spelling: str) -> None:
+    model = small(face)
+    old = old_keys(model.state_dict(), spelling)
+    assert old.keys().isdisjoint(model.state_dict())
+    assert same_state(face.from_state_dict(old), model)
+    other = face(**SMALL[face])
+    other.load_state_dict(old)
+    assert same_state(other, model)
+    assert same_state(face.from_state_dict(tinify.zoo.load_state_dict(old)), model)
+
+
+def test_tables_of_any_size_replace_tables() -> None:
+    model, other = small(MeanScaleHyperprior), small(MeanScaleHyperprior)
+    model.update(scale_table=[0.2, 1.0, 5.0], force=True)
+    assert model.gaussian_conditional.scale_table.tolist() == pytest.approx([0.2, 1.0, 5.0])
+    other.update()
+    other.load_state_dict(model.state_dict())
+    assert same_state(other, model)
+    x = torch.rand(1, 3, 64, 64)
+    assert other.compress(x)["strings"] == model.compress(x)["strings"]
+    empty = MeanScaleHyperprior(8, 12).state_dict()
+    empty["gaussian_conditional.scale_table"] = torch.empty(0)  # as the field saves it before an update
+    fresh = MeanScaleHyperprior(8, 12)
+    fresh.load_state_dict(empty)
+    assert len(fresh.gaussian_conditional.scale_table) == 64
+    assert not fresh.gaussian_conditional.has_tables
+
+
+def test_keys_of_ones_own_are_left_alone() -> None:
+    class Own(CompressionModel):
+        def __init__(self) -> None:
+            super().__init__()
+            self.module = nn.Linear(2, 2)
+            self.register_buffer("_bias0", torch.ones(1))
+
+    state = Own().state_dict()
+    assert "module.weight" in state
+    Own().load_state_dict(state)
+
+
+@each
+def test_weights_of_another_architecture_are_named(face: type[Face]) -> None:
+    wrong = small(face)
+    target = FactorizedPrior if face is not FactorizedPrior else ScaleHyperprior
+    with pytest.raises(StateDictError, match=rf"like {face.__name__}\(N=8.*from_state_dict"):
+        target.from_state_dict(wrong.state_dict())
+    with pytest.raises(RuntimeError, match=rf"not those of {target.__name__}"):
+        target(8, 12).load_state_dict(wrong.state_dict())
+
+
+def test_what_differs_is_listed() -> None:
+    model = small(ScaleHyperprior)
+    state = model.state_dict()
+    del state["h_a.0.bias"]
+    state["h_b.weight"] = torch.zeros(1)
+    state["g_a.0.weight"] = torch.zeros(8, 4, 5, 5)
+    with pytest.raises(StateDictError) as caught:
+        model.load_state_dict(state)
+    message = str(caught.value)
+    assert "missing h_a.0.bias; surplus h_b.weight; g_a.0.weight is (8, 4, 5, 5)" in message
+    assert "look like" not in message
+    del state["g_a.0.weight"]
+    left = model.load_state_dict(state, strict=False)
+    assert (left.missing_keys, left.unexpected_keys) == (["g_a.0.weight", "h_a.0.bias"], ["h_b.weight"])
+    state = model.state_dict()
+    state["h_a.0.bias"] = torch.full((8,), torch.nan)
+    with pytest.raises(StateDictError, match=r"h_a\.0\.bias has NaN"):
+        ScaleHyperprior.from_state_dict(state)
+    for foreign in ({}, {"g_a.0.weight": torch.zeros(())}, {"state_dict": {}, "epoch": 3}):
+        with pytest.raises(StateDictError, match="no 'g_a"):
+            ScaleHyperprior.from_state_dict(foreign)  # type: ignore[arg-type]
+
+
+def test_groups_must_make_the_latent() -> None:
+    with torch.device("meta"):
+        assert Elic2022Official(8, 140).groups == [16, 16, 32, 64, 12]
+        for groups in (None, [4, 4], [], [12, 0]):
+            with pytest.raises(InputError, match="add up to M"):
+                Elic2022Official(8, 12, groups=groups)
+
+
+@each
+def test_pictures_that_do_not_fit_are_named(face: type[Face]) -> None:
+    model = small(face)
+    with pytest.raises(InputError, match=f"multiples of {model.downsampling_factor}"):
+        model.compress(torch.rand(1, 3, 72, 64))
+
+
+class Mine(SimpleVAECompressionModel):
+    """A model put together as the field does it."""
+
+    def __init__(self, N: int = 8) -> None:
+        super().__init__()
+        self.g_a = nn.Sequential(utils.conv(1, N), nn.ReLU(), utils.conv(N, N))
+        self.g_s = nn.Sequential(utils.deconv(N, N), nn.ReLU(), utils.deconv(N, 1))
+        self.latent_codec = HyperpriorLatentCodec(
+            latent_codec={
+                "y": tinify.latent_codecs.GaussianConditionalLatentCodec(quantizer="ste"),
+                "hyper": HyperLatentCodec(
+                    EntropyBottleneck(N),
+                    h_a=utils.conv(N, N),
+                    h_s=utils.deconv(N, 2 * N),
+                    quantizer="ste",
+                ),
+            }
+        )
+
+
+def test_three_modules_make_a_model() -> None:
+    torch.manual_seed(0)
+    model = Mine().eval()
+    assert model["hyper"] is model.latent_codec.hyper
+    assert isinstance(model["y.gaussian_conditional"], GaussianConditional)
+    with pytest.raises(UnknownNameError, match="did you mean 'hyper'"):
+        model["hypr"]
+    assert model.update()
+    assert not model.update()
+    x = torch.rand(2, 1, 16, 24)
+    packed = model.compress(x)
+    assert torch.equal(model.decompress(packed["strings"], packed["shape"])["x_hat"], model(x)["x_hat"].clamp(0, 1))
+    other = Mine()
+    other.load_state_dict(model.state_dict())
+    assert same_state(other, model)
+
+
+def test_given_up_arguments_warn() -> None:
+    with pytest.warns(DeprecationWarning, match="entropy_bottleneck_channels"):
+        model = CompressionModel(entropy_bottleneck_channels=4)
+    assert torch.equal(model.aux_loss(), model.entropy_bottleneck.loss())  # type: ignore[operator]
+    with pytest.warns(DeprecationWarning, match="init_weights"):
+        ScaleHyperprior(8, 12, init_weights=True)
+    with pytest.raises(UnknownNameError, match="entropy_bottlenck"):
+        ScaleHyperprior(8, 12, entropy_bottlenck=3)
+    assert float(CompressionModel().aux_loss()) == 0
+
+
+def test_the_old_module_warns() -> None:
+    sys.modules.pop("tinify.models.priors", None)
+    with pytest.warns(DeprecationWarning, match="import from tinify.models"):
+        priors = importlib.import_module("tinify.models.priors")
+    assert priors.ScaleHyperprior is ScaleHyperprior
+
+
+def test_helpers_of_the_field() -> None:
+    model, saved = small(ScaleHyperprior), small(ScaleHyperprior)
+    saved.update()
+    state, prior = saved.state_dict(), model.gaussian_conditional
+    names = ["_quantized_cdf", "_offset", "_cdf_length", "scale_table"]
+    utils.update_registered_buffers(prior, "gaussian_conditional", names, state)
+    assert prior._quantized_cdf.shape == state["gaussian_conditional._quantized_cdf"].shape
+    prior.scale_table.resize_(0)
+    utils.update_registered_buffers(prior, "gaussian_conditional", names, state, policy="resize")
+    model.load_state_dict(state)
+    assert same_state(model, saved)
+    assert utils.find_named_module(model, "h_a.0") is model.h_a[0]
+    assert utils.find_named_buffer(model, "gaussian_conditional.scale_table") is prior.scale_table
+    assert utils.find_named_module(model, "h_b") is None is utils.find_named_buffer(model, "h_a")
+    empty = nn.Module()
+    utils.update_registered_buffers(empty, "gaussian_conditional", ["_offset"], state, policy="register")
+    assert empty._offset.dtype == torch.int32
+    for wrong in (
+        {"policy": "shrink"},
+        {"policy": "register"},
+        {"buffer_names": ["nothing"]},
+        {"module_name": "entropy_model"},
+    ):
+        call = {"module_name": "gaussian_conditional", "buffer_names": names, "state_dict": state, **wrong}
+        with pytest.raises(InputError):
+            utils.update_registered_buffers(prior, **call)
+
+
+@pytest.mark.parametrize("name", tinify.zoo.image_models)
+def test_entry_points(name: str) -> None:
+    entry = tinify.zoo.models[name]
+    assert entry is getattr(tinify.zoo, name.replace("-", "_"))
+    with torch.device("meta"):
+        sizes = [entry(quality=quality).N for quality in (1, 6)]
+        assert name == entry(1, metric="ms-ssim", pretrained=False, progress=True).SPEC
+        assert entry(1, **SMALL[type(entry(1))]).N == 8
+    assert sizes == ([192, 192] if name.startswith(("mbt2018", "elic")) and name != "mbt2018-mean" else [128, 192])
+    worst = 7 if name.startswith("cheng") else 9
+    for wrong in (0, worst, True, "3", 2.0):
+        with pytest.raises(ValueError, match=f"qualities 1 to {worst - 1}"):
+            entry(wrong)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"metric 'psnr': expected one of mse, ms-ssim"):
+        entry(1, metric="psnr")
+    with pytest.raises(InputError, match="import-compressai"):
+        entry(1, pretrained=True)

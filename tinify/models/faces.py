@@ -1,0 +1,137 @@
+"""Faces: the field's classes, names and state-dict keys over the parts of a spec, which alone says the architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from tinify.errors import StateDictError, TinifyError
+from tinify.models.autoencoder import Autoencoder
+from tinify.models.base import CompressionModel
+from tinify.models.build import create_model
+from tinify.models.state_dict import differences, present_keys, size_of
+
+FACES: list[type[Face]] = []
+
+
+class Face(Autoencoder):
+    """A published architecture as a class: its parts, made by the spec :attr:`SPEC`, under the field's names.
+
+    :attr:`PARTS` maps those names to paths in the latent codec. Where there are any, the latent codec, which says the
+    flow, holds the very same modules without being a registered child, so that no key appears twice. A module assigned
+    to one of the names (``self.h_a = ...`` in a subclass) becomes the codec's part too.
+    """
+
+    SPEC: ClassVar[str]
+    PARTS: ClassVar[Mapping[str, str]] = {}
+    SIZES: ClassVar[Mapping[str, tuple[str, int]]] = {}
+    """Where a state dict shows a parameter: the key of a tensor, and its axis."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "SPEC" in vars(cls):
+            FACES.append(cls)
+
+    def __init__(
+        self, entropy_bottleneck_channels: int | None = None, init_weights: bool | None = None, **parameters: Any
+    ) -> None:
+        built: Any = create_model(self.SPEC, **parameters)
+        super().__init__(built.g_a, built.latent_codec, built.g_s, built.channels)
+        CompressionModel.warn_deprecated(entropy_bottleneck_channels, init_weights)
+        self.spec_node = built.spec_node
+        self.architecture = built.architecture
+        self.downsampling_factor = built.architecture.stride
+        """Height and width of a picture are multiples of it."""
+        for name, value in parameters.items():
+            setattr(self, name, value)
+
+    @classmethod
+    def from_state_dict(cls, state_dict: Mapping[str, Tensor]) -> Self:
+        """The model of a state dict, of the size that its tensors show.
+
+        Raises :class:`~tinify.errors.StateDictError` for that of another architecture, and for NaN or infinite weights.
+
+        >>> from tinify.models import ScaleHyperprior
+        >>> again = ScaleHyperprior.from_state_dict(ScaleHyperprior(8, 12).state_dict())
+        >>> again.N, again.M
+        (8, 12)
+        """
+        renamed = present_keys(state_dict)
+        try:
+            parameters = cls.parameters_of(renamed)
+        except KeyError as error:
+            raise StateDictError(
+                f"these weights are not those of {cls.__name__}: they have no {error}{like(renamed)}"
+            ) from error
+        for name, tensor in renamed.items():
+            if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+                raise StateDictError(f"{name} has NaN or infinite weights: the state dict is not usable")
+        model = cls(**parameters)
+        model.load_state_dict(renamed)
+        return model
+
+    @classmethod
+    def parameters_of(cls, state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
+        """The arguments that make a model of the sizes in a state dict; ``KeyError`` where it does not show them."""
+        return {name: size_of(state_dict, key, axis) for name, (key, axis) in cls.SIZES.items()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """As of every :class:`CompressionModel`; takes the keys of a tinify checkpoint as well."""
+        flat = {f"latent_codec.{path}.": f"{name}." for name, path in self.PARTS.items()}
+        return super().load_state_dict({_swap(key, flat): tensor for key, tensor in state_dict.items()}, strict, assign)
+
+    def spec_model(self) -> Autoencoder:
+        model = Autoencoder(self.g_a, self.latent_codec, self.g_s, self.channels).train(self.training)
+        model.architecture, model.coder, model.spec_node = self.architecture, self.coder, self.spec_node
+        return model
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        self.latent_codec.train(mode)  # which is not a child
+        return self
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not isinstance(value, nn.Module):
+            return super().__setattr__(name, value)
+        if name in ("g_a", "g_s", "latent_codec", *self.PARTS):
+            self.architecture = None  # no longer what the spec says, once it was built
+        if name == "latent_codec" and self.PARTS:
+            object.__setattr__(self, name, value)
+            for part, path in self.PARTS.items():
+                super().__setattr__(part, value.get_submodule(path))
+            return None
+        super().__setattr__(name, value)
+        if name in self.PARTS:
+            owner, _, last = self.PARTS[name].rpartition(".")
+            setattr(self.latent_codec.get_submodule(owner), last, value)
+        return None
+
+
+def recognise(state_dict: Mapping[str, Tensor]) -> str:
+    """The call that makes a model of exactly these keys and shapes, like ``ScaleHyperprior(N=8, M=12)``; else empty."""
+    tensors = present_keys(state_dict)
+    for face in FACES:
+        try:
+            parameters = face.parameters_of(tensors)
+            with torch.device("meta"):
+                own = face(**parameters).state_dict()
+        except (KeyError, TinifyError):
+            continue
+        if not differences(tensors, own):
+            return f"{face.__name__}({', '.join(f'{name}={value}' for name, value in parameters.items())})"
+    return ""
+
+
+def like(state_dict: Mapping[str, Tensor]) -> str:
+    """What a foreign state dict looks like, as the end of a message."""
+    face = recognise(state_dict)
+    return f". They look like {face}: load them with its from_state_dict" if face else ""
+
+
+def _swap(key: str, prefixes: Mapping[str, str]) -> str:
+    """A key with its prefix replaced, if it is one of those; below ``module.`` too."""
+    bare = key.removeprefix("module.")
+    return next((new + bare[len(old) :] for old, new in prefixes.items() if bare.startswith(old)), key)
