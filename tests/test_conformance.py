@@ -21,6 +21,10 @@ HYPER = {
     "h_s": [{"type": "deconv", "out": 24}, {"type": "offset", "value": 3.0}],
 }
 GAUSSIAN = {"type": "gaussian_conditional", "quantizer": "ste"}
+MASKED = {"type": "masked_conv", "out": 16}
+COLOURED = {"type": "checkerboard_conv", "out": 16, "kernel": 3}
+POINTWISE = [{"type": "conv", "out": 12, "kernel": 1, "stride": 1}, "leaky_relu"]
+PREDICTED = [*POINTWISE, {"type": "conv", "out": 16, "kernel": 1, "stride": 1}, {"type": "offset", "value": 2.0}]
 
 CASES = {
     "conv": [{"out": 8}, {"out": 5, "kernel": 3, "stride": 1}, {"out": 4, "kernel": 5, "stride": 3}],
@@ -41,6 +45,18 @@ CASES = {
     "hyper": [{key: HYPER[key] for key in ("h_a", "h_s")}, {"h_a": HYPER["h_a"], "h_s": "abs", "magnitude": True}],
     "hyperprior": [{"hyper": HYPER, "y": GAUSSIAN}],
     "channel_conditional": [{"channels": 8}, {"channels": 12, "groups": 3, "hidden": 6}],
+    "raster_scan": [{"context_prediction": MASKED, "entropy_parameters": PREDICTED}],
+    "checkerboard": [
+        {"context_prediction": COLOURED, "entropy_parameters": PREDICTED, "y": GAUSSIAN},
+        {"context_prediction": COLOURED, "entropy_parameters": PREDICTED, "y": GAUSSIAN, "anchor_parity": "odd"},
+    ],
+    "channel_groups": [
+        {
+            "groups": [2, 6],
+            "channel_context": [{"type": "conv", "out": "2*g - 4", "kernel": 3, "stride": 1}],
+            "latent_codec": GAUSSIAN,
+        }
+    ],
     "rate_distortion": [{}, {"metric": "ms-ssim", "lmbda": 8.73}],
     "autoencoder": [
         {"g_a": DOWN, "latent_codec": "entropy_bottleneck", "g_s": UP},
@@ -54,7 +70,7 @@ CASES = {
         },
     ],
 }
-INPUTS = {"hyperprior": Sig(12), "hyper": Sig(12)}
+INPUTS = {"hyperprior": Sig(12), "hyper": Sig(12), "channel_groups": (Sig(8, 4), Sig(4, 4))}
 
 
 @component_checks(cases=CASES, inputs=INPUTS)

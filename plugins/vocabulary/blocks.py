@@ -117,7 +117,7 @@ class ResidualBottleneck(Pointwise):
         return bottleneck(x.channels, x)
 
 
-@component("layer", "attention", target="tinify.layers:AttentionBlock")
+@component("layer", "attention", target="tinify.layers.attention:attention")
 class Attention(Pointwise):
     """Residual units that weigh residual units, element by element (Cheng et al. 2020)."""
 

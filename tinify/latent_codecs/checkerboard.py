@@ -54,6 +54,7 @@ class CheckerboardLatentCodec(LatentCodec):
         self._width = widths[-1]
         self.anchor_parity = anchor_parity
         self.forward_method = forward_method
+        self.exact_estimate = forward_method != "onepass"
 
     def code(self, y: Tensor | None, side: Tensor | None, stream: Stream) -> Tensor:
         if side is None:

@@ -95,7 +95,8 @@ def wavefronts(height: int, width: int, slope: int) -> Iterator[Step]:
     """
     for step in range(width + slope * (height - 1) if height and width else 0):
         rows = torch.arange(max(0, -(-(step - width + 1) // slope)), min(height - 1, step // slope) + 1)
-        yield rows, step - slope * rows
+        if len(rows):  # a narrow latent leaves some steps empty
+            yield rows, step - slope * rows
 
 
 def raster_order(height: int, width: int) -> Iterator[Step]:

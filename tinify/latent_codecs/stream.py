@@ -152,7 +152,7 @@ class Estimate(Stream):
     def proxy(self, y: Tensor | None, training: bool) -> Tensor:
         assert y is not None, "only a decoding stream knows a latent that it was not given"
         y = y.float()
-        return y + torch.empty_like(y).uniform_(-0.5, 0.5) if training else torch.round(y)
+        return self.place.leave(y + torch.empty_like(y).uniform_(-0.5, 0.5) if training else torch.round(y))
 
 
 class Encode(Stream):

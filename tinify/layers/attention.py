@@ -44,3 +44,8 @@ class AttentionBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         weighed: Tensor = self.conv_a(x) * torch.sigmoid(self.conv_b(x))
         return weighed + x
+
+
+def attention(in_channels: int) -> AttentionBlock:
+    """An :class:`AttentionBlock`."""
+    return AttentionBlock(in_channels)

@@ -51,14 +51,15 @@ def check_round_trip(case: Case) -> None:
 
 
 def check_readings_agree(case: Case) -> None:
-    """In eval mode a forward gives the ``y_hat`` that compress gives, with no more likelihoods than coded tensors.
+    """In eval mode a forward gives the ``y_hat`` that compress gives, or one near it with ``exact_estimate = False``.
 
-    A codec that says ``exact_estimate = False`` gives one near it.
+    There are no more likelihoods than coded tensors.
     """
     codec, (y, side) = build(case), inputs(case)
     out, packed = codec(y, side), codec.compress(y, side)
     gap = float((out[codec.result] - packed[codec.result]).abs().max())
-    assert gap <= (0 if codec.exact_estimate else 1), (
+    exact = all(part.exact_estimate for part in codec.modules() if isinstance(part, LatentCodec))
+    assert gap <= (0 if exact else 1.0001), (
         f"{case.label}: a forward in eval mode gives another {codec.result} than compress"
     )
     count, coded = len(out["likelihoods"]), len(packed["strings"])
