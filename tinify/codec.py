@@ -18,7 +18,7 @@ from tinify import container
 from tinify.checkpoint import model_digest
 from tinify.coders.default import rans_by_default
 from tinify.container import Box, Container, Header, Tile
-from tinify.errors import CheckpointError, CorruptFileError, CorruptStreamError, ImageError, WrongModelError
+from tinify.errors import CheckpointError, CorruptFileError, CorruptStreamError, ImageError, InputError, WrongModelError
 from tinify.images import Picture, as_picture, read_picture
 from tinify.models import CompressionModel
 from tinify.ops import compute_padding
@@ -26,10 +26,14 @@ from tinify.ops import compute_padding
 # Pictures beyond this side are coded in tiles, so that memory stays bounded; neighbours overlap and are cross-faded.
 TILE, OVERLAP = 2048, 64
 MAX_TILE = 4096
+PRECISIONS = ("float32", "bfloat16")
 
 
 class Codec:
     """Compresses pictures with one model, which it takes over: set to evaluation, and not to be trained meanwhile.
+
+    ``precision="bfloat16"`` computes the two transforms with fewer digits, which is several times as fast on a CPU or
+    GPU with instructions for it, and costs some hundredths of a decibel. Files of either precision decode with either.
 
     >>> import numpy as np, tinify
     >>> codec = Codec(tinify.create_model("bmshj2018-factorized", N=8, M=8).eval())
@@ -38,10 +42,15 @@ class Codec:
     (20, 30, 3)
     """
 
-    def __init__(self, model: CompressionModel, *, tile: int = TILE, overlap: int = OVERLAP) -> None:
+    def __init__(
+        self, model: CompressionModel, *, precision: str = "float32", tile: int = TILE, overlap: int = OVERLAP
+    ) -> None:
         if model.architecture is None:
             raise CheckpointError("a codec needs a model built from a spec, whose id its files can carry")
+        if precision not in PRECISIONS:
+            raise InputError(f"unknown precision {precision!r}: expected one of {', '.join(PRECISIONS)}")
         model.ensure_tables()
+        model.transform_dtype = getattr(torch, precision)
         self.model = model.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.name = model_name(model)
         self.digest = model_digest(model)

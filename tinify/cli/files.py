@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from tinify import container
-from tinify.cli.options import force_option, json_option, progress, quiet_option
+from tinify.cli.options import force_option, json_option, precision_option, progress, quiet_option
 from tinify.errors import FileError, OutputError
 from tinify.files import read_bytes, write_atomic
 from tinify.images import MAX_BYTES, output_format, read_picture, write_picture
@@ -31,11 +31,19 @@ def target(given: Path | None, source: Path, suffix: str, force: bool) -> Path:
 @click.argument("output", metavar="[OUT.tfy]", required=False, type=click.Path(path_type=Path))
 @click.option("--model", "-m", default=DEFAULT, show_default=True, help="Weights: an installed name, or a file.")
 @click.option("--quality", type=int, help="One of the model's qualities, 1 (small) to 8 (faithful).")
+@precision_option
 @quiet_option
 @json_option
 @force_option
 def compress_command(
-    source: Path, output: Path | None, model: str, quality: int | None, quiet: bool, as_json: bool, force: bool
+    source: Path,
+    output: Path | None,
+    model: str,
+    quality: int | None,
+    precision: str,
+    quiet: bool,
+    as_json: bool,
+    force: bool,
 ) -> None:
     """Compress the picture IN to a .tfy file."""
     picture = read_picture(source)
@@ -45,7 +53,7 @@ def compress_command(
     with progress(f"compressing {source.name}", quiet or as_json):
         from tinify.zoo import load_codec
 
-        codec = load_codec(model, quality)
+        codec = load_codec(model, quality, precision)
         begun = time.perf_counter()
         data = codec.compress(picture)
         seconds = time.perf_counter() - begun
@@ -66,11 +74,12 @@ def compress_command(
 @click.argument("source", metavar="IN.tfy", type=click.Path(path_type=Path))
 @click.argument("output", metavar="[OUT.png]", required=False, type=click.Path(path_type=Path))
 @click.option("--model", "-m", help="Weights, where no installed package carries those that the file names.")
+@precision_option
 @quiet_option
 @json_option
 @force_option
 def decompress_command(
-    source: Path, output: Path | None, model: str | None, quiet: bool, as_json: bool, force: bool
+    source: Path, output: Path | None, model: str | None, precision: str, quiet: bool, as_json: bool, force: bool
 ) -> None:
     """Turn the .tfy file IN back into a picture; the output's suffix says the format (png, jpg, webp, tif, ...)."""
     packed = container.read(read_bytes(source, limit=MAX_BYTES, error=FileError))
@@ -79,7 +88,7 @@ def decompress_command(
     with progress(f"decompressing {source.name}", quiet or as_json):
         from tinify.zoo import codec_for
 
-        codec = codec_for(packed.header, model)
+        codec = codec_for(packed.header, model, precision)
         begun = time.perf_counter()
         picture = codec.decode(packed)
         seconds = time.perf_counter() - begun

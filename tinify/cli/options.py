@@ -11,6 +11,13 @@ from tinify.errors import InputError
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 force_option = click.option("--force", "-f", is_flag=True, help="Overwrite an output that was not named.")
+precision_option = click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16"]),
+    default="float32",
+    show_default=True,
+    help="Of the transforms; bfloat16 is quicker where the processor has it.",
+)
 preset_option = click.option("--preset", help="A preset of the spec.")
 set_option = click.option(
     "--set", "pairs", multiple=True, metavar="NAME=VALUE", help="A parameter of the spec; may be repeated."

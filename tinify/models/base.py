@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -56,6 +57,8 @@ class CompressionModel(nn.Module):
     architecture: Architecture | None = None
     channels: int = 3
     coder: Coder | None = None
+    transform_dtype: torch.dtype = torch.float32
+    """What ``compress`` and ``decompress`` compute transforms in; all that chooses coding tables is float32."""
 
     def __init__(self, entropy_bottleneck_channels: int | None = None, init_weights: bool | None = None) -> None:
         super().__init__()
@@ -190,7 +193,7 @@ class SimpleVAECompressionModel(CompressionModel):
     def compress(self, x: Tensor) -> dict[str, Any]:
         """Returns ``{"strings": ..., "shape": ..., "y_hat": Tensor}``; the decoder will have that ``y_hat``."""
         self._check(x)
-        packed: dict[str, Any] = self.latent_codec.compress(self.g_a(x))
+        packed: dict[str, Any] = self.latent_codec.compress(self._transform(self.g_a, x))
         return packed
 
     @torch.no_grad()
@@ -200,7 +203,13 @@ class SimpleVAECompressionModel(CompressionModel):
     @torch.no_grad()
     def reconstruct(self, y_hat: Tensor) -> dict[str, Any]:
         """The decoder's picture of a coded latent: ``{"x_hat": Tensor}``, clamped to [0, 1]."""
-        return {"x_hat": self.g_s(y_hat).clamp(0, 1)}
+        return {"x_hat": self._transform(self.g_s, y_hat).clamp(0, 1)}
+
+    def _transform(self, transform: nn.Module, x: Tensor) -> Tensor:
+        reduced = self.transform_dtype != torch.float32
+        with torch.autocast(x.device.type, self.transform_dtype) if reduced else nullcontext():
+            made: Tensor = transform(x)
+        return made.float()
 
     def _check(self, x: Tensor) -> None:
         """Raises :class:`~tinify.errors.InputError` for what the model cannot take."""

@@ -29,18 +29,21 @@ def load_model(name: str | Path = DEFAULT, *, quality: int | None = None, device
     return load_checkpoint(find_weights(str(name), quality), device)
 
 
-def load_codec(name: str | Path = DEFAULT, quality: int | None = None) -> Codec:
-    """A ready codec, by the name or path of its weights; the last few are kept until their files change."""
+def load_codec(name: str | Path = DEFAULT, quality: int | None = None, precision: str = "float32") -> Codec:
+    """A ready codec, by the name or path of its weights; the last few are kept until their files change.
+
+    ``precision`` is that of :class:`~tinify.codec.Codec`.
+    """
     path = find_weights(str(name), quality)
-    return _codec(path, path.stat().st_mtime_ns if path.is_file() else 0)
+    return _codec(path, path.stat().st_mtime_ns if path.is_file() else 0, precision)
 
 
 @lru_cache(maxsize=4)
-def _codec(path: Path, changed: int) -> Codec:
-    return Codec(load_checkpoint(path))
+def _codec(path: Path, changed: int, precision: str) -> Codec:
+    return Codec(load_checkpoint(path), precision=precision)
 
 
-def codec_for(header: container.Header, model: str | Path | None = None) -> Codec:
+def codec_for(header: container.Header, model: str | Path | None = None, precision: str = "float32") -> Codec:
     """The codec that a file needs: the one named in its header, or in ``model``."""
     installed = get_registry().weight_files()
     if model is None and header.model_name not in installed:
@@ -49,7 +52,7 @@ def codec_for(header: container.Header, model: str | Path | None = None) -> Code
             f"not among the installed weights ({', '.join(sorted(installed)) or 'none'}): "
             "give its weights with --model FILE"
         )
-    return load_codec(model or header.model_name)
+    return load_codec(model or header.model_name, precision=precision)
 
 
 def compress(
