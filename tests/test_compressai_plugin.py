@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import json
 import os
 import re
@@ -22,7 +24,7 @@ from tinify_plugins.compressai.commands import compress_command, decompress_comm
 from tinify_plugins.compressai.file import CompressaiFile, read, write
 from tinify_plugins.compressai.importing import architectures, import_checkpoint
 from tinify_plugins.compressai.pictures import decode, encode
-from tinify_plugins.compressai.strings import shape_from_compressai, shape_to_compressai
+from tinify_plugins.compressai.strings import shape_to_compressai
 
 import tinify
 from tinify.checkpoint import load_checkpoint, save_model
@@ -113,7 +115,7 @@ def test_import_load_compress_decompress(name: str, updated: bool, tmp_path: Pat
     x = torch.rand(1, 3, 64, 128)
     packed = loaded.compress(x)
     peer_shape = shape_to_compressai(loaded, packed["shape"])
-    again = loaded.decompress(packed["strings"], shape_from_compressai(peer_shape))
+    again = loaded.decompress(packed["strings"], peer_shape)
     assert torch.equal(again["x_hat"], loaded.reconstruct(packed["y_hat"])["x_hat"])
     picture = np.random.default_rng(0).integers(0, 256, (40, 70, 3), np.uint8)
     assert tinify.decompress(tinify.compress(picture, path), path).size == (70, 40)
@@ -255,6 +257,13 @@ def test_a_checkpoint_cut_short(part: float, tmp_path: Path) -> None:
 def test_a_checkpoint_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="there is no checkpoint"):
         import_checkpoint(tmp_path / "none.pth")
+
+
+@pytest.mark.parametrize("name", ["file", "importing", "strings"])
+def test_examples_give_what_they_show(name: str) -> None:
+    results = doctest.testmod(importlib.import_module(f"tinify_plugins.compressai.{name}"))
+    assert results.attempted
+    assert not results.failed
 
 
 def invoke(command: Any, *words: object) -> str:

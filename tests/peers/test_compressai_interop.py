@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from tinify_plugins.compressai.importing import import_checkpoint
-from tinify_plugins.compressai.strings import shape_from_compressai, shape_to_compressai
+from tinify_plugins.compressai.strings import shape_to_compressai
 
 ROOT = Path(__file__).parents[2]
 MODELS: dict[str, tuple[str, tuple[Any, ...]]] = {
@@ -81,6 +81,6 @@ def test_a_checkpoint_of_the_peer(name: str, updated: bool, tmp_path: Path) -> N
     packed, packed_theirs = ours.compress(x), theirs.compress(x)
     assert packed["strings"] == packed_theirs["strings"]
     assert shape_to_compressai(ours, packed["shape"]) == packed_theirs["shape"]
-    ours_of_theirs = ours.decompress(packed_theirs["strings"], shape_from_compressai(packed_theirs["shape"]))
+    ours_of_theirs = ours.decompress(packed_theirs["strings"], packed_theirs["shape"])
     theirs_of_ours = theirs.decompress(packed["strings"], shape_to_compressai(ours, packed["shape"]))
     assert torch.allclose(ours_of_theirs["x_hat"], theirs_of_ours["x_hat"], rtol=1e-5, atol=1e-6)

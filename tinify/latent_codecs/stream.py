@@ -241,7 +241,9 @@ class Decode(Stream):
 
     def _unconditioned(self, model: EntropyModel, batch: int) -> torch.Size:
         """The size of a latent coded without parameters."""
-        spatial = self._shape.get(self.place.key) if isinstance(self._shape, dict) else self._shape
+        spatial = self._shape
+        if isinstance(spatial, dict):  # the field's hyperpriors call the shape of z that of their part
+            spatial = spatial.get(self.place.key, spatial.get("hyper"))
         if spatial is None:
             raise InputError(f"the shape of latent {self.place.name} is needed to decode it; got {self._shape!r}")
         return torch.Size((batch, model.channels, *spatial))
