@@ -3,10 +3,10 @@
 Floors: a module imports only from lower ones, so that ``import tinify`` and the listing commands need no torch.
 
     F0   errors
-    F1   chunks, coders, environment, files, ops, plugin, samples
+    F1   chunks, coders, environment, files, ops, optimizers, plugin, samples, transforms
     F2   ans, container, host
     F3   images, layers, registry
-    F4   entropy_coders, entropy_models, kernels, spec, weights
+    F4   datasets, entropy_coders, entropy_models, kernels, spec, weights
     F5   builder, latent_codecs, metrics
     F6   losses, models
     F7   checkpoint

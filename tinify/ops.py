@@ -56,6 +56,13 @@ class LowerBound(nn.Module):
         self.register_buffer("bound", torch.tensor([float(bound)]))
 
     def forward(self, x: Tensor) -> Tensor:
+        if torch.jit.is_scripting():  # type: ignore[attr-defined]
+            # It knows no autograd functions of Python.
+            return torch.max(x, self.bound.to(x.dtype))
+        return self._apply_bound(x)
+
+    @torch.jit.unused
+    def _apply_bound(self, x: Tensor) -> Tensor:
         bounded: Tensor = _LowerBound.apply(x, self.bound.to(x.dtype))  # type: ignore[no-untyped-call]
         return bounded
 
@@ -99,7 +106,9 @@ def gdn(x: Tensor, beta: Tensor, gamma: Tensor, *, inverse: bool = False) -> Ten
     Ballé et al., Density Modeling of Images using a Generalized Normalization Transformation, ICLR 2016.
     """
     norm = F.conv2d(x * x, gamma[:, :, None, None], beta)
-    return x * torch.sqrt(norm) if inverse else x * torch.rsqrt(norm)
+    if norm.requires_grad or norm.dtype != x.dtype:
+        return x * torch.sqrt(norm) if inverse else x * torch.rsqrt(norm)
+    return (norm.sqrt_() if inverse else norm.rsqrt_()).mul_(x)  # fresh memory costs as much as the arithmetic
 
 
 def gdn1(x: Tensor, beta: Tensor, gamma: Tensor, *, inverse: bool = False) -> Tensor:
@@ -110,6 +119,11 @@ def gdn1(x: Tensor, beta: Tensor, gamma: Tensor, *, inverse: bool = False) -> Te
     """
     norm = F.conv2d(torch.abs(x), gamma[:, :, None, None], beta)
     return x * norm if inverse else x / norm
+
+
+def residual(branch: Tensor, x: Tensor) -> Tensor:
+    """``branch + x``, in the memory of ``branch`` where no gradient will ask for it: nobody else may hold it."""
+    return branch + x if branch.requires_grad or branch.dtype != x.dtype else branch.add_(x)
 
 
 @torch.library.custom_op("tinify::scale_indexes", mutates_args=())

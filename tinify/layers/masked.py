@@ -37,7 +37,8 @@ class MaskedConv2d(nn.Conv2d):
         return seen
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._conv_forward(x, self.weight * self.mask, self.bias)
+        out: Tensor = self._conv_forward(x, self.weight * self.mask, self.bias)
+        return out
 
 
 class CheckerboardMaskedConv2d(MaskedConv2d):

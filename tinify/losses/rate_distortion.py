@@ -19,6 +19,10 @@ _POINTS = {
 LAMBDAS = {metric: {f"q{q}": lmbda for q, lmbda in enumerate(row, 1)} for metric, row in _POINTS.items()}
 
 
+class UnknownMetricError(InputError, NotImplementedError):
+    """A metric that the loss does not know."""
+
+
 def bits_per_pixel(output: dict[str, Any], target: Tensor) -> Tensor:
     """The rate that a model's likelihoods promise, in bits per pixel of ``target`` (batch, channels, height, width)."""
     pixels = target.shape[0] * target.shape[2] * target.shape[3]
@@ -31,24 +35,29 @@ class RateDistortionLoss(nn.Module):
 
     ``forward(output, target)`` takes a model's output and the picture (batch, 3, height, width) in [0, 1], and returns
     a dict of scalars: ``bpp_loss`` in bits per pixel of the target, ``mse_loss`` or ``ms_ssim_loss``, and their sum
-    ``loss``; or just the one that ``return_type`` names. Ballé et al., ICLR 2018, section 2.
+    ``loss``; or just the one that ``return_type`` names. Raises :class:`~tinify.errors.InputError` for another metric
+    (that one is a NotImplementedError too) or ``return_type``. Ballé et al., ICLR 2018, section 2.
     """
 
     def __init__(self, lmbda: float = 0.01, metric: str = "mse", return_type: str = "all") -> None:
         super().__init__()
         if metric not in LAMBDAS:
-            raise InputError(f"unknown metric {metric!r}: expected 'mse' or 'ms-ssim'")
+            raise UnknownMetricError(f"unknown metric {metric!r}: expected 'mse' or 'ms-ssim'")
+        self._distortion = f"{metric.replace('-', '_')}_loss"
+        if return_type not in (known := ("all", "loss", "bpp_loss", self._distortion)):
+            raise InputError(f"unknown return_type {return_type!r}: expected {' or '.join(map(repr, known))}")
         self.lmbda = lmbda
         self.metric = metric
         self.return_type = return_type
 
     def forward(self, output: dict[str, Any], target: Tensor) -> Any:
         losses = {"bpp_loss": bits_per_pixel(output, target)}
-        x_hat = output["x_hat"].float()
+        x_hat = output["x_hat"].to(target.dtype)
         if self.metric == "mse":
-            losses["mse_loss"] = nn.functional.mse_loss(x_hat, target)
-            distortion = 255**2 * losses["mse_loss"]
+            distortion = losses[self._distortion] = nn.functional.mse_loss(x_hat, target)
+            weight = self.lmbda * 255**2
         else:
-            losses["ms_ssim_loss"] = distortion = 1 - ms_ssim(x_hat, target)
-        losses["loss"] = losses["bpp_loss"] + self.lmbda * distortion
+            distortion = losses[self._distortion] = 1 - ms_ssim(x_hat, target)
+            weight = self.lmbda
+        losses["loss"] = losses["bpp_loss"] + weight * distortion
         return losses if self.return_type == "all" else losses[self.return_type]

@@ -1,0 +1,15 @@
+"""Colour transforms of picture tensors."""
+
+from tinify.transforms.functional import rgb2ycbcr, ycbcr2rgb, yuv_420_to_444, yuv_444_to_420
+from tinify.transforms.transforms import RGB2YCbCr, YCbCr2RGB, YUV420To444, YUV444To420
+
+__all__ = [
+    "RGB2YCbCr",
+    "YCbCr2RGB",
+    "YUV420To444",
+    "YUV444To420",
+    "rgb2ycbcr",
+    "ycbcr2rgb",
+    "yuv_420_to_444",
+    "yuv_444_to_420",
+]
