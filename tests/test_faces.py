@@ -157,13 +157,36 @@ def test_copies_keep_both_views_one(face: type[Face], duplicate: Any) -> None:
 
 
 @each_flat
-def test_an_assigned_part_is_the_codecs_too(face: type[Face]) -> None:
+@pytest.mark.parametrize("put", [setattr, nn.Module.register_module, lambda m, k, v: m._modules.update({k: v})])
+def test_an_exchanged_part_is_the_codecs_too(face: type[Face], put: Any) -> None:
     model = small(face)
     for name, path in face.PARTS.items():
         part = copy.deepcopy(getattr(model, name))
-        setattr(model, name, part)
+        put(model, name, part)
         assert model.latent_codec.get_submodule(path) is part is dict(model.named_children())[name]
+    codec = copy.deepcopy(model.latent_codec)
+    model.latent_codec = codec
+    assert model.latent_codec is codec
+    assert all(getattr(model, name) is codec.get_submodule(path) for name, path in face.PARTS.items())
     assert model.architecture is None  # nobody knows whether it is still what the spec says
+
+
+@each
+def test_replicas_do_not_share_parts(face: type[Face]) -> None:
+    """As ``torch.nn.DataParallel`` makes them."""
+    model = small(face)
+    replica = model._replicate_for_data_parallel()
+    for name, part in model.named_children():
+        setattr(replica, name, copy.deepcopy(part))
+    x = torch.rand(1, 3, 64, 64)
+    expected = model(x)["x_hat"]
+    with torch.no_grad():
+        replica.g_s.apply(lambda part: [parameter.zero_() for parameter in part.parameters(recurse=False)])
+    for name, path in face.PARTS.items():
+        assert model.latent_codec.get_submodule(path) is getattr(model, name)
+        assert replica.latent_codec.get_submodule(path) is getattr(replica, name) is not getattr(model, name)
+    assert torch.equal(model(x)["x_hat"], expected)
+    assert not torch.equal(replica(x)["x_hat"], expected)
 
 
 def test_a_subclass_with_its_own_parts(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tinify.errors import StateDictError, TinifyError
+from tinify.latent_codecs import LatentCodec
 from tinify.models.autoencoder import Autoencoder
 from tinify.models.base import CompressionModel
 from tinify.models.build import create_model
@@ -21,8 +23,8 @@ class Face(Autoencoder):
     """A published architecture as a class: its parts, made by the spec :attr:`SPEC`, under the field's names.
 
     :attr:`PARTS` maps those names to paths in the latent codec. Where there are any, the latent codec, which says the
-    flow, holds the very same modules without being a registered child, so that no key appears twice. A module assigned
-    to one of the names (``self.h_a = ...`` in a subclass) becomes the codec's part too.
+    flow, holds the very same modules without being a registered child, so that no key appears twice. A module put
+    under one of the names (``self.h_a = ...`` in a subclass) is the codec's part from then on.
     """
 
     SPEC: ClassVar[str]
@@ -83,6 +85,31 @@ class Face(Autoencoder):
         flat = {f"latent_codec.{path}.": f"{name}." for name, path in self.PARTS.items()}
         return super().load_state_dict({_swap(key, flat): tensor for key, tensor in state_dict.items()}, strict, assign)
 
+    @property
+    def latent_codec(self) -> LatentCodec:
+        """The latent codec, made of the parts as they are now."""
+        codec: LatentCodec = self._modules["latent_codec"] if not self.PARTS else self.__dict__["_flow"]  # type: ignore[assignment]
+        for name, path in self.PARTS.items():
+            owner, _, last = path.rpartition(".")
+            holder, part = codec.get_submodule(owner), self._modules[name]
+            if getattr(holder, last) is not part:
+                setattr(holder, last, part)
+        return codec
+
+    @latent_codec.setter
+    def latent_codec(self, codec: LatentCodec) -> None:
+        self.__dict__["_flow"] = codec
+        for name, path in self.PARTS.items():
+            setattr(self, name, codec.get_submodule(path))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, nn.Module) and name in ("g_a", "g_s", "latent_codec", *self.PARTS):
+            self.architecture = None  # what the spec says no longer, once it was built
+        if name == "latent_codec" and self.PARTS:
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
     def spec_model(self) -> Autoencoder:
         model = Autoencoder(self.g_a, self.latent_codec, self.g_s, self.channels).train(self.training)
         model.architecture, model.coder, model.spec_node = self.architecture, self.coder, self.spec_node
@@ -93,21 +120,13 @@ class Face(Autoencoder):
         self.latent_codec.train(mode)  # which is not a child
         return self
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not isinstance(value, nn.Module):
-            return super().__setattr__(name, value)
-        if name in ("g_a", "g_s", "latent_codec", *self.PARTS):
-            self.architecture = None  # no longer what the spec says, once it was built
-        if name == "latent_codec" and self.PARTS:
-            object.__setattr__(self, name, value)
-            for part, path in self.PARTS.items():
-                super().__setattr__(part, value.get_submodule(path))
-            return None
-        super().__setattr__(name, value)
-        if name in self.PARTS:
-            owner, _, last = self.PARTS[name].rpartition(".")
-            setattr(self.latent_codec.get_submodule(owner), last, value)
-        return None
+    def _replicate_for_data_parallel(self) -> Self:
+        # Each replica gets a codec of its own, into which its own parts go.
+        replica: Self = super()._replicate_for_data_parallel()  # type: ignore[no-untyped-call]
+        if self.PARTS:
+            shared: dict[int, Any] = {id(part): part for part in map(self._modules.get, self.PARTS)}
+            replica.__dict__["_flow"] = copy.deepcopy(self.latent_codec, shared)
+        return replica
 
 
 def recognise(state_dict: Mapping[str, Tensor]) -> str:
