@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from tinify import ops
 from tinify.layers.residual import conv1x1, conv3x3
 
 
@@ -23,7 +24,7 @@ class _Unit(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.relu(self.conv(x) + x)
+        return F.relu(ops.residual(self.conv(x), x), inplace=True)
 
 
 class AttentionBlock(nn.Module):
@@ -32,6 +33,7 @@ class AttentionBlock(nn.Module):
     ``N`` is the number of channels. Cheng et al., Learned Image Compression with Discretized Gaussian Mixture
     Likelihoods and Attention Modules, CVPR 2020, section 3.3.
 
+    >>> import torch
     >>> AttentionBlock(8)(torch.zeros(1, 8, 5, 7)).shape
     torch.Size([1, 8, 5, 7])
     """
@@ -42,8 +44,8 @@ class AttentionBlock(nn.Module):
         self.conv_b = nn.Sequential(*(_Unit(N) for _ in range(3)), conv1x1(N, N))
 
     def forward(self, x: Tensor) -> Tensor:
-        weighed: Tensor = self.conv_a(x) * torch.sigmoid(self.conv_b(x))
-        return weighed + x
+        gate: Tensor = self.conv_b(x).sigmoid_()
+        return ops.residual(self.conv_a(x) * gate, x)
 
 
 def attention(in_channels: int) -> AttentionBlock:

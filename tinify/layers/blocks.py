@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from tinify import ops
+
 
 class DepthwiseBlock(nn.Module):
     """Two residual branches: a depthwise convolution between two 1x1 ones, then a 1x1 bottleneck the other way round.
@@ -33,6 +35,5 @@ class DepthwiseBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self.spatial(x)
-        residual: Tensor = self.pointwise(x)
-        return x + residual
+        x = ops.residual(self.spatial(x), x)
+        return ops.residual(self.pointwise(x), x)

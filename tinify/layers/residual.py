@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from tinify import ops
 from tinify.layers.gdn import GDN
 
 
@@ -49,7 +50,7 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.leaky_relu(self.conv2(self.leaky_relu(self.conv1(x))))
         identity: Tensor = x if self.skip is None else self.skip(x)
-        return out + identity
+        return ops.residual(out, identity)
 
 
 class ResidualBlockWithStride(nn.Module):
@@ -73,7 +74,7 @@ class ResidualBlockWithStride(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.gdn(self.conv2(self.leaky_relu(self.conv1(x))))
         identity: Tensor = x if self.skip is None else self.skip(x)
-        return out + identity
+        return ops.residual(out, identity)
 
 
 class ResidualBlockUpsample(nn.Module):
@@ -97,7 +98,7 @@ class ResidualBlockUpsample(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.igdn(self.conv(self.leaky_relu(self.subpel_conv(x))))
         identity: Tensor = self.upsample(x)
-        return out + identity
+        return ops.residual(out, identity)
 
 
 class ResidualBottleneckBlock(nn.Module):
@@ -123,7 +124,7 @@ class ResidualBottleneckBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.conv3(self.relu(self.conv2(self.relu(self.conv1(x)))))
         identity: Tensor = x if self.skip is None else self.skip(x)
-        return out + identity
+        return ops.residual(out, identity)
 
 
 def residual_block(in_channels: int, out: int) -> ResidualBlock:
