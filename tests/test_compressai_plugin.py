@@ -339,7 +339,7 @@ def patched(place: int, form: str, value: int) -> bytes:
 @pytest.mark.parametrize(
     ("data", "error", "message"),
     [
-        (patched(0, ">B", 13), VersionError, "model 13: a video"),
+        (patched(0, ">B", 13), VersionError, "model 13: it is a video"),
         (patched(1, ">B", 0x20), CorruptFileError, "metric 2"),
         (patched(2, ">I", 0), CorruptFileError, "picture of 70x0"),
         (patched(2, ">I", 2**32 - 1), CorruptFileError, "picture of 70x4294967295"),

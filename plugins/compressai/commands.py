@@ -46,7 +46,7 @@ def import_command(checkpoint: Path, output: Path, arch: str | None, compat: boo
         from .importing import import_checkpoint
 
         model = import_checkpoint(checkpoint, arch, compat=compat)
-        save_model(model, output)
+        save_model(model, output, training={"imported from": checkpoint.name})
     assert model.architecture is not None
     count = sum(parameter.numel() for parameter in model.parameters())
     sizes = dict(model.architecture.parameters)

@@ -82,8 +82,8 @@ def read(data: bytes) -> CompressaiFile:
     (number, flags, height, width, depth), place = _take(_HEADER, data, 0, "header")
     if number >= len(MODELS):
         raise VersionError(
-            f"this file is of CompressAI's model {number}: a video, a point cloud or a model of variable rate; "
-            f"pictures of models 0 to {len(MODELS) - 1} can be read, {', '.join(MODELS)}"
+            f"this file names CompressAI's model {number}: it is a video, of a model of variable rate, or none of "
+            f"CompressAI's codec; pictures of models 0 to {len(MODELS) - 1} can be read, {', '.join(MODELS)}"
         )
     if depth != 8:
         raise VersionError(f"this file has bit depth {depth}, or is none of CompressAI's codec: 8 can be read")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,9 @@ def read_state_dict(path: Path | str) -> dict[str, Tensor]:
 
 def _load(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what torch suspects of a file, it then says in an error
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         reason = str(error).partition("Please file")[0].strip()
         if "GLOBAL" not in reason and "Unsupported" not in reason:
@@ -71,8 +74,8 @@ def _check(path: Path, name: Any, tensor: Any) -> None:
             f"{path} has {name!r}, a {type(tensor).__name__}, where a state dict has tensors by name: "
             "save model.state_dict() alone, or under the key 'state_dict'"
         )
-    plain = tensor.layout is torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
-    if not plain or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+    odd = tensor.layout is not torch.strided or tensor.device.type != "cpu" or tensor.is_quantized or tensor.is_nested
+    if odd or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
         raise CheckpointError(f"{name} in {path} is no plain tensor: save the weights again with torch.save")
     if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
         raise CheckpointError(f"{name} has NaN or infinite weights; checkpoint {path} is not usable")
