@@ -77,7 +77,7 @@ class EntropyBottleneck(EntropyModel):
     @property
     def medians(self) -> Tensor:
         """The centre of each channel, (channels,)."""
-        return self.quantiles[:, 0, 1].detach()
+        return self.quantiles[:, 0, 1]
 
     def centre(self, size: torch.Size, *params: Tensor) -> Tensor:
         return self.medians.reshape(1, -1, *[1] * (len(size) - 2))
