@@ -215,7 +215,7 @@ def old_keys(state: dict[str, Tensor], spelling: str) -> dict[str, Tensor]:
     for key, tensor in state.items():
         for new, old in (("matrices", "matrix"), ("biases", "bias"), ("factors", "factor")):
             key = key.replace(f".{new}.", f"._{old}" if spelling == "2021" else f"._{new}.")
-        made[f"module.{key.replace('.skip.', '.downsample.')}"] = tensor
+        made[f"module._orig_mod.{key.replace('.skip.', '.downsample.')}"] = tensor
     return made
 
 
@@ -289,9 +289,24 @@ def test_what_differs_is_listed() -> None:
     state["h_a.0.bias"] = torch.full((8,), torch.nan)
     with pytest.raises(StateDictError, match=r"h_a\.0\.bias has NaN"):
         ScaleHyperprior.from_state_dict(state)
-    for foreign in ({}, {"g_a.0.weight": torch.zeros(())}, {"state_dict": {}, "epoch": 3}):
-        with pytest.raises(StateDictError, match="no 'g_a"):
-            ScaleHyperprior.from_state_dict(foreign)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("foreign", "message"),
+    [
+        ({}, "no 'g_a.0.weight'"),
+        ({"g_a.0.weight": torch.zeros(())}, "no 'g_a.0.weight'"),
+        ({"state_dict": {}, "epoch": 3}, "give the state dict inside"),
+        ({"g_a.0.weight": 3}, "g_a.0.weight is of type int"),
+        ({3: torch.zeros(1)}, "got a dict without names"),
+        ([], "got a list"),
+    ],
+)
+def test_what_is_no_state_dict_is_named(foreign: Any, message: str) -> None:
+    with pytest.raises(StateDictError, match=message):
+        ScaleHyperprior.from_state_dict(foreign)
+    with pytest.raises(StateDictError):
+        small(ScaleHyperprior).load_state_dict(foreign)
 
 
 def test_groups_must_make_the_latent() -> None:

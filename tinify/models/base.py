@@ -64,15 +64,7 @@ class CompressionModel(nn.Module):
         super().__init__()
         if entropy_bottleneck_channels is not None:
             self.entropy_bottleneck = EntropyBottleneck(entropy_bottleneck_channels)
-        self.warn_deprecated(entropy_bottleneck_channels, init_weights)
-
-    @staticmethod
-    def warn_deprecated(entropy_bottleneck_channels: int | None, init_weights: bool | None) -> None:
-        """Warns of the arguments that the field has given up."""
-        if entropy_bottleneck_channels is not None:
-            _warn("entropy_bottleneck_channels is deprecated: set self.entropy_bottleneck = EntropyBottleneck(...)")
-        if init_weights is not None:
-            _warn("init_weights is deprecated, and does nothing: leave it out")
+        warn_deprecated(entropy_bottleneck_channels, init_weights)
 
     def forward(self, x: Tensor) -> dict[str, Any]:
         """Returns ``{"x_hat": Tensor, "likelihoods": {name: Tensor}}``."""
@@ -213,6 +205,14 @@ class SimpleVAECompressionModel(CompressionModel):
 
     def _check(self, x: Tensor) -> None:
         """Raises :class:`~tinify.errors.InputError` for what the model cannot take."""
+
+
+def warn_deprecated(entropy_bottleneck_channels: int | None, init_weights: bool | None) -> None:
+    """Warns of the arguments of models that the field has given up."""
+    if entropy_bottleneck_channels is not None:
+        _warn("entropy_bottleneck_channels is deprecated: set self.entropy_bottleneck = EntropyBottleneck(...)")
+    if init_weights is not None:
+        _warn("init_weights is deprecated, and does nothing: leave it out")
 
 
 def _warn(message: str) -> None:

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from tinify.errors import StateDictError, TinifyError
 from tinify.latent_codecs import LatentCodec
 from tinify.models.autoencoder import Autoencoder
-from tinify.models.base import CompressionModel
+from tinify.models.base import warn_deprecated
 from tinify.models.build import create_model
-from tinify.models.state_dict import differences, present_keys, size_of
+from tinify.models.state_dict import bare_key, checked, differences, present_key, respelt, size_of
 
 FACES: list[type[Face]] = []
 
@@ -42,7 +42,7 @@ class Face(Autoencoder):
     ) -> None:
         built: Any = create_model(self.SPEC, **parameters)
         super().__init__(built.g_a, built.latent_codec, built.g_s, built.channels)
-        CompressionModel.warn_deprecated(entropy_bottleneck_channels, init_weights)
+        warn_deprecated(entropy_bottleneck_channels, init_weights)
         self.spec_node = built.spec_node
         self.architecture = built.architecture
         self.downsampling_factor = built.architecture.stride
@@ -61,16 +61,13 @@ class Face(Autoencoder):
         >>> again.N, again.M
         (8, 12)
         """
-        renamed = present_keys(state_dict)
+        renamed = checked(state_dict)
         try:
             parameters = cls.parameters_of(renamed)
         except KeyError as error:
             raise StateDictError(
                 f"these weights are not those of {cls.__name__}: they have no {error}{like(renamed)}"
             ) from error
-        for name, tensor in renamed.items():
-            if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-                raise StateDictError(f"{name} has NaN or infinite weights: the state dict is not usable")
         model = cls(**parameters)
         model.load_state_dict(renamed)
         return model
@@ -81,9 +78,9 @@ class Face(Autoencoder):
         return {name: size_of(state_dict, key, axis) for name, (key, axis) in cls.SIZES.items()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """As of every :class:`CompressionModel`; takes the keys of a tinify checkpoint as well."""
+        """As of every model; takes the keys of a tinify checkpoint as well."""
         flat = {f"latent_codec.{path}.": f"{name}." for name, path in self.PARTS.items()}
-        return super().load_state_dict({_swap(key, flat): tensor for key, tensor in state_dict.items()}, strict, assign)
+        return super().load_state_dict(respelt(state_dict, lambda key: _swap(key, flat)), strict, assign)
 
     @property
     def latent_codec(self) -> LatentCodec:
@@ -131,7 +128,7 @@ class Face(Autoencoder):
 
 def recognise(state_dict: Mapping[str, Tensor]) -> str:
     """The call that makes a model of exactly these keys and shapes, like ``ScaleHyperprior(N=8, M=12)``; else empty."""
-    tensors = present_keys(state_dict)
+    tensors = respelt(state_dict, present_key)
     for face in FACES:
         try:
             parameters = face.parameters_of(tensors)
@@ -151,6 +148,6 @@ def like(state_dict: Mapping[str, Tensor]) -> str:
 
 
 def _swap(key: str, prefixes: Mapping[str, str]) -> str:
-    """A key with its prefix replaced, if it is one of those; below ``module.`` too."""
-    bare = key.removeprefix("module.")
+    """A key with its prefix replaced, if it is one of those."""
+    bare = bare_key(key)
     return next((new + bare[len(old) :] for old, new in prefixes.items() if bare.startswith(old)), key)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from tinify.models.state_dict import present_keys
+from tinify.models.state_dict import present_key, respelt
 
 
 def load_pretrained(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -16,7 +16,7 @@ def load_pretrained(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     >>> list(load_pretrained({"module.g_a.0.downsample.weight": torch.zeros(1)}))
     ['g_a.0.skip.weight']
     """
-    return present_keys(state_dict)
+    return respelt(state_dict, present_key)
 
 
 load_state_dict = load_pretrained
