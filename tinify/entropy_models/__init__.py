@@ -10,6 +10,7 @@ from tinify.entropy_models.gaussian import (
     gaussian_conditional,
     get_scale_table,
 )
+from tinify.entropy_models.mixture import GaussianMixtureConditional, gaussian_mixture
 
 __all__ = [
     "SCALES_LEVELS",
@@ -18,6 +19,8 @@ __all__ = [
     "EntropyBottleneck",
     "EntropyModel",
     "GaussianConditional",
+    "GaussianMixtureConditional",
     "gaussian_conditional",
+    "gaussian_mixture",
     "get_scale_table",
 ]
