@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import torch
 from hypothesis import given
@@ -34,6 +36,14 @@ def test_lower_bound_lets_gradients_through_that_raise(x: float, upstream: float
     assert float(value.grad) == expected
 
 
+def test_lower_bound_can_be_scripted() -> None:
+    x = torch.tensor([0.0, 0.25, 1.0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # newer PyTorch advises another compiler
+        scripted = torch.jit.script(LowerBound(0.25))
+    assert torch.equal(scripted(x), LowerBound(0.25)(x))
+
+
 @given(st.floats(0, 100), st.floats(0, 1))
 def test_parametrizer_inverts_its_init_and_respects_the_minimum(value: float, minimum: float) -> None:
     parametrizer = NonNegativeParametrizer(minimum=minimum)
@@ -56,6 +66,12 @@ def test_padding_is_centred_minimal_and_undone(height: int, width: int, multiple
 def test_padding_refuses_a_target_that_is_too_small() -> None:
     with pytest.raises(InputError, match="cannot pad 8x8 to 4x8"):
         compute_padding(8, 8, out_h=4, out_w=8)
+
+
+@pytest.mark.parametrize("target", [{"out_h": 9, "min_div": 4}, {"out_h": 8, "out_w": 10, "min_div": 4}, {"out_w": 7}])
+def test_padding_refuses_a_target_that_does_not_fit(target: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="the target must be a multiple of"):
+        compute_padding(8, 8, **target)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("inverse", [False, True])

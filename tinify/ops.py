@@ -49,10 +49,9 @@ class LowerBound(nn.Module):
     [0.5, 1.0]
     """
 
-    bound: Tensor
-
     def __init__(self, bound: float) -> None:
         super().__init__()
+        self.bound: Tensor  # not on the class, where torch.jit cannot read it
         self.register_buffer("bound", torch.tensor([float(bound)]))
 
     def forward(self, x: Tensor) -> Tensor:
