@@ -40,4 +40,26 @@ class GaussianConditional:
         return Cost()
 
 
-ENTROPY_MODELS = (EntropyBottleneck, GaussianConditional)
+@component("entropy_model", "gaussian_mixture", target="tinify.entropy_models:gaussian_mixture")
+class GaussianMixture:
+    """Mixture of Gaussians whose scales, means and weights are predicted for each element (Cheng et al. 2020)."""
+
+    components: Annotated[int, Range(2, 64)] = 3
+    scale_min: Positive = 0.11
+    scale_max: Positive = 256.0
+    levels: Annotated[int, Range(2, 4096)] = 64
+    tail_mass: TailMass = 1e-9
+
+    def shape(self, x: Sig, params: Sig | None = None) -> Sig:
+        if params not in (x.with_channels(self.components * x.channels), None):
+            raise ShapeError(
+                f"a mixture of {self.components} takes {self.components * x.channels} scales, means and weights for "
+                f"the {x.channels} channels of {x}; got {params}"
+            )
+        return x
+
+    def cost(self, x: Sig, params: Sig | None = None) -> Cost:
+        return Cost()
+
+
+ENTROPY_MODELS = (EntropyBottleneck, GaussianConditional, GaussianMixture)

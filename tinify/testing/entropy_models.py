@@ -17,6 +17,7 @@ from tinify.testing.modules import assert_gradients, assert_same_keys, load_stat
 
 _STRING_BITS = 64
 _WIDEST = 4096
+_REACH = 48
 
 
 def check_likelihoods(case: Case) -> None:
@@ -38,15 +39,8 @@ def check_likelihoods_sum(case: Case) -> None:
     """Over all symbols of the tables likelihoods sum to one."""
     model, size = ready(case), torch.Size((1, *size_of(case)[1:2], 2, 2))
     params = parameters_for(model, size)
-    rows = model.indexes(size, *params).reshape(-1).numpy()
-    tables = model.tables
-    low = int(tables.offsets[rows].min())
-    high = int((tables.offsets[rows] + tables.sizes[rows]).max())
-    steps = torch.arange(max(low, -_WIDEST), min(high, _WIDEST) + 1, dtype=torch.float32)
-    spread = [parameter.expand(len(steps), *size[1:]) for parameter in params]
-    full = torch.Size((len(steps), *size[1:]))
-    y = model.dequantize(steps.reshape(-1, 1, 1, 1).expand(full), model.centre(full, *spread))
-    total = model(y, *spread)[1].double().sum(0)
+    steps, likelihood = likelihoods_of_symbols(model, size, params)
+    total = likelihood.double().sum(0)
     worst = float(total.flatten()[(total - 1).abs().argmax()])
     assert abs(worst - 1) <= 1e-4, (
         f"{case.label}: the likelihoods of the symbols {int(steps[0])} to {int(steps[-1])} sum to {worst:.6f}, "
@@ -55,10 +49,19 @@ def check_likelihoods_sum(case: Case) -> None:
 
 
 def check_tables(case: Case) -> None:
-    """Indexes are int32 and in range, buffers hold the tables, and every symbol of every row can be coded."""
+    """Indexes are int32 and in range, buffers hold the tables, and every symbol of every row can be coded.
+
+    Of a model that codes without rows of tables, every int32 can be coded.
+    """
     model, size = ready(case), size_of(case)
     tables = model.tables
     assert isinstance(tables, CdfTables), f"{case.label}: build_tables() gives a {type(tables).__name__}"
+    if not by_rows(model):
+        every = torch.full((size.numel(),), -(2**31)) >> torch.arange(size.numel()) % 32  # near and far
+        every, params = torch.cat((every[::2], ~every[1::2])).int().reshape(size), parameters_for(model, size)
+        same = torch.equal(model.decode(model.encode(every, *params), size, *params), every)
+        assert same, f"{case.label}: encode() and decode() do not code every int32"
+        return
     indexes = model.indexes(size, *parameters_for(model, size))
     assert indexes.dtype == torch.int32, f"{case.label}: indexes are {indexes.dtype}, expected torch.int32"
     assert indexes.shape == size, f"{case.label}: indexes of size {tuple(indexes.shape)} for y of {tuple(size)}"
@@ -93,8 +96,7 @@ def check_coded_length(case: Case) -> None:
     symbols = draw(model, size, params)
     y = model.dequantize(symbols, model.centre(size, *params))
     expected = -float(torch.log2(model(y, *params)[1].double()).sum())
-    indexes = model.indexes(size, *params)
-    coded = 8 * sum(map(len, model.tables.encode_batch(symbols.numpy(), indexes.numpy())))
+    coded = 8 * sum(map(len, model.encode(symbols, *params)))
     assert abs(coded - expected) <= 0.01 * expected + _STRING_BITS, (
         f"{case.label}: {symbols.numel()} symbols cost {coded} bits, the density says {expected:.0f}: "
         "do the tables belong to it, and are they in their place?"
@@ -165,15 +167,46 @@ def size_of(case: Case) -> torch.Size:
 
 
 def parameters_for(model: EntropyModel, size: torch.Size) -> list[Tensor]:
-    """A tensor in 0.5 to 4.5 for each parameter that ``forward`` takes beside ``y``: good as scale and as mean."""
+    """A tensor in 0.5 to 4.5 for each parameter that ``forward`` takes beside ``y``: good as scale and as mean.
+
+    Of a mixture, a model with components ``K``, they have all components' channels; ``weights`` add up to one.
+    """
     takes = [one for one in parameters_of(type(model).forward)[2:] if one.name != "training"]
     takes = [one for one in takes if one.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
     generator = torch.Generator().manual_seed(11)
-    return [0.5 + 4 * torch.rand(size, generator=generator) for _ in takes]
+    components = getattr(model, "K", 1)
+    full = (size[0], components, *size[1:])
+    drawn = {one.name: 0.5 + 4 * torch.rand(full, generator=generator) for one in takes}
+    if "weights" in drawn:
+        drawn["weights"] /= drawn["weights"].sum(1, keepdim=True)
+    return [parameter.flatten(1, 2) for parameter in drawn.values()]
+
+
+def by_rows(model: EntropyModel) -> bool:
+    """Whether the model codes by rows of tables, as most do."""
+    return type(model).encode is EntropyModel.encode
+
+
+def likelihoods_of_symbols(model: EntropyModel, size: torch.Size, params: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """All symbols that may matter, and their likelihoods (symbols, channels, ...), for a ``size`` of batch one."""
+    low, high = -_REACH, _REACH
+    if by_rows(model):
+        tables, rows = model.tables, model.indexes(size, *params).reshape(-1).numpy()
+        low, high = int(tables.offsets[rows].min()), int((tables.offsets[rows] + tables.sizes[rows]).max())
+    steps = torch.arange(max(low, -_WIDEST), min(high, _WIDEST) + 1, dtype=torch.float32)
+    spread = [parameter.expand(len(steps), *parameter.shape[1:]) for parameter in params]
+    full = torch.Size((len(steps), *size[1:]))
+    y = model.dequantize(steps.reshape(-1, 1, 1, 1).expand(full), model.centre(full, *spread))
+    return steps, model(y, *spread)[1]
 
 
 def draw(model: EntropyModel, size: torch.Size, params: list[Tensor]) -> Tensor:
     """Symbols, int32 of that size, as the model's tables say how probable they are; never an escape."""
+    if not by_rows(model):
+        steps, likelihood = likelihoods_of_symbols(model, size, params)
+        below = likelihood.double().cumsum(0)
+        slots = torch.rand(size, generator=torch.Generator().manual_seed(5)).double() * below[-1]
+        return steps[(below < slots).sum(0)].int().reshape(size)
     rows = model.indexes(size, *params).numpy()
     tables, generator = model.tables, np.random.default_rng(5)
     symbols = np.empty(rows.shape, np.int32)
