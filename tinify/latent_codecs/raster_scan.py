@@ -11,17 +11,7 @@ from tinify.coders.default import default_coder
 from tinify.entropy_models import GaussianConditional
 from tinify.errors import InputError
 from tinify.latent_codecs.base import LatentCodec
-
-try:
-    from tinify.latent_codecs.context_net import ContextNet
-except ImportError:
-
-    class ContextNet:
-        @classmethod
-        def of(cls, a, b):
-            return None
-
-
+from tinify.latent_codecs.context_net import ContextNet
 from tinify.latent_codecs.context_plain import PlainContext
 from tinify.latent_codecs.parameters import Chunks
 from tinify.latent_codecs.stream import Stream
