@@ -219,7 +219,7 @@ def test_damage_is_named_or_gives_other_values(name: str) -> None:
 
 def test_wrong_parts_are_refused() -> None:
     with pytest.raises(InputError, match="MaskedConv2d of mask type 'A'"):
-        RasterScanLatentCodec(GaussianConditional(None), nn.Identity(), nn.Conv2d(2, 4, 5, padding=2))
+        RasterScanLatentCodec(GaussianConditional(None), nn.Identity(), nn.Conv2d(2, 4, 5, padding=2))  # type: ignore[arg-type]
     with pytest.raises(InputError, match="mask type 'A'"):
         RasterScanLatentCodec(GaussianConditional(None), nn.Identity(), MaskedConv2d(2, 4, 5, padding=2, mask_type="B"))
     with pytest.raises(InputError, match="expected a masked convolution"):

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tinify.layers import MaskedConv2d
+
 
 class PlainContext:
     """Predicts parameters from side information and the decoded positions around, a few positions at a time.
@@ -14,7 +16,9 @@ class PlainContext:
     repeat their arithmetic.
     """
 
-    def __init__(self, context_prediction: nn.Conv2d, entropy_parameters: nn.Module, one_by_one: bool = False) -> None:
+    def __init__(
+        self, context_prediction: MaskedConv2d, entropy_parameters: nn.Module, one_by_one: bool = False
+    ) -> None:
         self.context_prediction = context_prediction
         self.entropy_parameters = entropy_parameters
         self.one_by_one = one_by_one

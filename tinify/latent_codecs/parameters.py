@@ -30,8 +30,8 @@ class Chunks:
     def __init__(self, chunks: Sequence[str] = ("scales", "means"), scale_link: str = "identity") -> None:
         if "scales" not in chunks or set(chunks) - set(_NAMES) or len(set(chunks)) != len(chunks):
             raise InputError(
-                "chunks must be 'scales', or 'scales' and 'means' (and 'weights', of a mixture), as they are predicted; "
-                f"got {chunks!r}"
+                "chunks must be 'scales', or 'scales' and 'means' (and 'weights', of a mixture), in the order they are "
+                f"predicted; got {chunks!r}"
             )
         if scale_link not in _LINKS:
             raise InputError(f"unknown scale_link {scale_link!r}: expected one of {', '.join(_LINKS)}")

@@ -15,6 +15,7 @@ from tinify.latent_codecs.context_net import ContextNet
 from tinify.latent_codecs.context_plain import PlainContext
 from tinify.latent_codecs.parameters import Chunks
 from tinify.latent_codecs.stream import Stream
+from tinify.layers import MaskedConv2d
 
 
 class RasterScanLatentCodec(LatentCodec):
@@ -33,7 +34,7 @@ class RasterScanLatentCodec(LatentCodec):
         self,
         gaussian_conditional: GaussianConditional,
         entropy_parameters: nn.Module,
-        context_prediction: nn.Conv2d,
+        context_prediction: MaskedConv2d,
         chunks: Sequence[str] = ("scales", "means"),
         scale_link: str = "identity",
     ) -> None:
