@@ -118,25 +118,30 @@ def run(
     """
     rows = len(places)
     for layer in range(len(layers)):
-        begin, stride, _ = layers[layer]
+        begin, stride = layers[layer, 0], layers[layer, 1]
         y = np.empty(rows * stride, np.float32)
         for row in range(rows):
-            start = side[side_places[row] :] if layer == 1 else weights[begin:]
-            y[row * stride : (row + 1) * stride] = start[:stride]
+            for n in range(stride):
+                y[row * stride + n] = side[side_places[row] + n] if layer == 1 else weights[begin + n]
         _multiply(x, places, spans, weights, begin + stride, y, stride)
         _activate(y, slopes[layer])
         if layer + 1 < len(layers):
-            x, places, spans = y, np.arange(rows) * stride, np.array([[0, layers[layer + 1, 2]]])
+            x, places, spans = y, np.empty(rows, np.int64), np.zeros((1, 2), np.int64)
+            spans[0, 1] = layers[layer + 1, 2]
+            for row in range(rows):
+                places[row] = row * stride
         else:
             for row in range(rows):
-                out[row] = y[row * stride : row * stride + out.shape[1]]
+                for n in range(out.shape[1]):
+                    out[row, n] = y[row * stride + n]
 
 
 @kernel(types.void(_FLOATS, _INTS, array(nb.float32, axes=2, readonly=True)))
 def write(y_hat: Floats, places: Int64s, values: Floats) -> None:
     """Puts rows of values where they belong."""
     for row in range(len(places)):
-        y_hat[places[row] : places[row] + values.shape[1]] = values[row]
+        for channel in range(values.shape[1]):
+            y_hat[places[row] + channel] = values[row, channel]
 
 
 @kernel(nb.boolean(array(nb.float32, axes=3), nb.int64))

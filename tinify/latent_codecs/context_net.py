@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from itertools import pairwise
 from typing import Any, TypeGuard
 
@@ -51,7 +50,7 @@ class ContextNet:
 
     @classmethod
     def of(cls, context_prediction: nn.Module, entropy_parameters: nn.Module) -> ContextNet | None:
-        """The compiled form of two modules; None where they are of another kind than can be compiled.
+        """The compiled form of two modules; None where they are of another kind, or where there is no numba.
 
         ``context_prediction`` is a convolution with a mask of type A (an odd square kernel, padding that keeps the
         size); ``entropy_parameters`` is 1x1 convolutions with ReLU or LeakyReLU between, which see
@@ -65,7 +64,7 @@ class ContextNet:
         torch.Size([1, 6])
         """
         dense = _dense_layers(entropy_parameters)
-        if find_spec("numba") is None or not dense or not _is_context(context_prediction):
+        if not dense or not _compiles() or not _is_context(context_prediction):
             return None
         tensors = [t for layer in dense for t in (layer.weight, layer.bias) if t is not None]
         if any((t.dtype, t.device.type) != (torch.float32, "cpu") for t in tensors):
@@ -118,7 +117,7 @@ class ContextScan:
             raise InputError(
                 f"decoded values of shape {tuple(values.shape)}: expected {(len(places), self._net.channels)}"
             )
-        _kernels().write(self._y_hat.reshape(-1), places, values.detach().to(torch.float32).contiguous().numpy())
+        _kernels().write(self._y_hat.reshape(-1), places, values.detach().to("cpu", torch.float32).contiguous().numpy())
 
     def result(self) -> Tensor:
         """The decoded latent, (batch, channels, height, width)."""
@@ -130,10 +129,19 @@ class ContextScan:
         """Where the channels of positions begin in an array of (batch, rows, columns, channels)."""
         rows, columns = (np.ascontiguousarray(one, np.int64) for one in (rows, columns))
         places = np.empty(len(array) * len(rows), np.int64)
-        if rows.shape != columns.shape or not _kernels().find(rows, columns, *self._size, pad, array, places):
+        paired = rows.ndim == 1 and rows.shape == columns.shape
+        if not paired or not _kernels().find(rows, columns, *self._size, pad, array, places):
             height, width = self._size
             raise InputError(f"positions: expected as many rows as columns, within {height} rows and {width} columns")
         return places
+
+
+def _compiles() -> bool:
+    try:
+        from numba.core import config
+    except ImportError:  # numba lags behind the newest Pythons
+        return False
+    return not vars(config)["DISABLE_JIT"]
 
 
 def _kernels() -> Any:
