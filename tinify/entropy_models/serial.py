@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -35,13 +36,17 @@ class TableWriter:
 
     def __init__(self, model: EntropyModel) -> None:
         self._model = model
-        self._encoder = model.tables.encoder(coder=model.coder)
+        self._parts: list[tuple[Tensor, ...]] = []
 
     def write(self, symbols: Tensor, *params: Tensor) -> None:
-        self._encoder.push(symbols.cpu(), self._model.indexes(symbols.shape, *params).cpu())
+        self._parts.append((symbols, *params))
 
     def finish(self) -> bytes:
-        return self._encoder.finish()
+        if not self._parts:
+            return b""
+        symbols, *params = (torch.cat(parts) for parts in zip(*self._parts, strict=True))
+        indexes = self._model.indexes(symbols.shape, *params)
+        return self._model.tables.encode(symbols.cpu(), indexes.cpu(), coder=self._model.coder)
 
 
 class TableReader:

@@ -59,9 +59,10 @@ class SerialEncoder(Serial):
         y = self._y[:, rows, columns].flatten(0, 1)
         centre = self._model.centre(y.shape, *params)
         symbols = self._model.quantize(y, "symbols", centre)
-        for item, writer in enumerate(self._writers):
-            part = slice(item * len(rows), (item + 1) * len(rows))
-            writer.write(symbols[part], *(param[part] for param in params))
+        for writer, *part in zip(
+            self._writers, *(torch.split(one, len(rows)) for one in (symbols, *params)), strict=True
+        ):
+            writer.write(*part)
         return self._model.dequantize(symbols, centre)
 
     def finish(self) -> None:
