@@ -6,6 +6,7 @@ import copy
 
 import pytest
 import torch
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -14,6 +15,8 @@ from tinify.coders.range_coder import RangeCoder
 from tinify.entropy_models import GaussianConditional, GaussianMixtureConditional
 from tinify.errors import CorruptStreamError, InputError
 from tinify.latent_codecs import GaussianConditionalLatentCodec
+from tinify.models import build_part
+from tinify.plugin import Sig
 
 
 def parameters(size: tuple[int, ...], K: int, seed: int = 0, width: float = 1.0) -> list[Tensor]:
@@ -164,7 +167,7 @@ def test_the_fields_own_calls(size: tuple[int, ...]) -> None:
     (string, abs_max, zero_bitmap), y_hat = model.compress(y, *params)
     assert isinstance(string, bytes)
     assert torch.equal(y_hat, y.round())
-    assert abs_max == max([1, *(1 + int(one) for one in y.round().abs().flatten())])
+    assert abs_max == max([1, *(1 + int(one) for one in y.abs().flatten())])
     assert zero_bitmap.tolist() == [int((y_hat[:, channel] != 0).any()) for channel in range(size[1])]
     assert torch.equal(model.decompress(string, abs_max, zero_bitmap, *params), y_hat)
 
@@ -191,6 +194,36 @@ def test_inside_a_latent_codec(size: tuple[int, ...]) -> None:
     coded = codec.compress(y, side)
     assert torch.equal(codec(y, side)["y_hat"], coded["y_hat"])
     assert torch.equal(codec.decompress(coded["strings"], coded["shape"], side)["y_hat"], coded["y_hat"])
+
+
+SERIAL = """
+type: raster_scan
+context_prediction: {type: masked_conv, out: 8, kernel: 5, mask: A}
+entropy_parameters: [{type: conv, out: 9 * 4, kernel: 1, stride: 1}]
+chunks: [scales, means, weights]
+scale_link: softplus
+gaussian_conditional: gaussian_mixture
+"""
+TWO_PASSES = """
+type: checkerboard
+context_prediction: {type: checkerboard_conv, out: 8, kernel: 5}
+entropy_parameters: [{type: conv, out: 9 * 4, kernel: 1, stride: 1}]
+y:
+  type: gaussian_conditional
+  chunks: [weights, means, scales]
+  scale_link: softplus
+  gaussian_conditional: {type: gaussian_mixture, components: 3}
+"""
+
+
+@pytest.mark.parametrize("description", [SERIAL, TWO_PASSES])
+def test_in_codecs_with_a_context(description: str) -> None:
+    torch.manual_seed(1)
+    codec = build_part("latent_codec", yaml.safe_load(description), Sig(4), Sig(6)).eval()
+    y, side = 3 * torch.randn(2, 4, 5, 7), torch.randn(2, 6, 5, 7)
+    coded = codec.compress(y, side)
+    assert torch.equal(codec.decompress(coded["strings"], coded["shape"], side)["y_hat"], coded["y_hat"])
+    assert torch.equal(coded["y_hat"], y.round())
 
 
 def test_damage_is_named() -> None:

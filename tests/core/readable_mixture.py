@@ -50,14 +50,14 @@ class Mixture:
         assert all(0 <= weight <= 65536 for weight in weights)
         assert abs(sum(weights) - 65536) <= 256
         top = weights.index(max(weights))
-        weights[top] += 65536 - sum(weights)
-        assert weights[top] >= 0
-        self.components = list(zip(rows, means, weights, strict=True))
         c = (means[top] + 128) >> 8
-        live = [(scale.reach(weight), mean) for scale, mean, weight in self.components if weight]
+        live = [(row.reach(weight), mean) for row, mean, weight in zip(rows, means, weights, strict=True) if weight]
         self.low = max(c - 4096, min(c, *((mean - far + 127) >> 8 for far, mean in live)))
         self.high = min(c + 4096, max(c, *((mean + far + 128) >> 8 for far, mean in live)))
         self.n = self.high - self.low + 1
+        weights[top] += 65536 - sum(weights)
+        assert weights[top] >= 0
+        self.components = list(zip(rows, means, weights, strict=True))
 
     def below(self, s: int) -> int:
         total = 0

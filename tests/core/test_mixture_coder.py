@@ -144,6 +144,16 @@ def test_strings_cut_or_continued_are_refused(seed: int) -> None:
             coder.decode(wrong, *params)
 
 
+def test_golden_strings() -> None:
+    coder = MixtureCoder([0.11, 1.0, 8.0, 256.0])
+    rows, means, weights = (np.array(one)[None, :, None] for one in ([0, 1, 2], [-300, 0, 700], [8000, 40000, 17536]))
+    many = [np.repeat(one, 9, axis=2) for one in (rows, means, weights)]
+    symbols = [[0, -1, 3, 0, 25, -26, 1000, INT32.max, INT32.min]]
+    assert coder.encode(symbols, *many).hex() == "0334d10384476bdc04ffff8c0ffffebaffffff0fffffffff00"
+    assert coder.encode([[1]], rows, means, weights).hex() == "06af89"
+    assert coder.encode(np.empty((0, 0)), *(one[:0, :, :0] for one in many)) == b""
+
+
 def test_wrong_arguments_are_named() -> None:
     coder, zeros = MixtureCoder([1.0]), np.zeros((1, 2, 1), np.int32)
     halves = np.full_like(zeros, 32768)

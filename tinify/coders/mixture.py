@@ -71,15 +71,15 @@ class MixtureEncoder:
 
     def push(self, symbols: npt.ArrayLike, *params: npt.ArrayLike) -> None:
         """Takes the next symbols, (items, symbols), under parameters (items, components, symbols)."""
-        indexes, means, weights = _parameters(params)
+        shape, (indexes, means, weights) = _parameters(params)
         values = _int32(symbols, "symbols")
-        expected = (indexes.shape[0], indexes.shape[2])
+        expected = (shape[0], shape[2])
         if values.shape != expected:
-            raise InputError(f"symbols of shape {values.shape} but parameters of {indexes.shape}: expected {expected}")
+            raise InputError(f"symbols of shape {values.shape} but parameters of {shape}: expected {expected}")
         bins, escapes = np.empty(values.size, np.uint32), np.empty(values.size, np.int64)
-        form, mixture = self._coder, np.zeros((indexes.shape[1], 3), np.int64)
+        form, mixture = self._coder, np.zeros((shape[1], 3), np.int64)
         scales = form.steep, form.reach, normal_table()
-        _check(find_bins(values.reshape(-1), indexes, means, weights, *scales, mixture, bins, escapes), form)
+        _check(find_bins(values.reshape(-1), shape[2], indexes, means, weights, *scales, mixture, bins, escapes), form)
         self._bins.append(bins)
         self._escapes.append(escapes)
 
@@ -107,14 +107,14 @@ class MixtureDecoder:
 
     def pop(self, *params: npt.ArrayLike) -> IntArray:
         """The next symbols, int32 (items, symbols), under parameters (items, components, symbols)."""
-        indexes, means, weights = _parameters(params)
-        symbols = np.empty((indexes.shape[0], indexes.shape[2]), np.int32)
+        shape, (indexes, means, weights) = _parameters(params)
+        symbols = np.empty((shape[0], shape[2]), np.int32)
         if symbols.size > self.remaining:
             raise InputError(f"{symbols.size} symbols asked of a string that has {self.remaining} left")
-        form, mixture = self._coder, np.zeros((indexes.shape[1], 3), np.int64)
+        form, mixture = self._coder, np.zeros((shape[1], 3), np.int64)
         scales = form.steep, form.reach, normal_table()
-        at, flat = (self._data, self._x, self._p), symbols.reshape(-1)
-        status, x, p = pop_mixture(*at, indexes, means, weights, *scales, mixture, flat)
+        at = self._data, self._x, self._p
+        status, x, p = pop_mixture(*at, shape[2], indexes, means, weights, *scales, mixture, symbols.reshape(-1))
         if status in (OTHER_ROWS, UNEVEN):
             _check(status, form)
         if status != FINE:
@@ -136,14 +136,15 @@ class MixtureDecoder:
         )
 
 
-def _parameters(params: tuple[npt.ArrayLike, ...]) -> list[IntArray]:
+def _parameters(params: tuple[npt.ArrayLike, ...]) -> tuple[tuple[int, ...], list[IntArray]]:
+    """Their shape, and each in one line."""
     if len(params) != 3:
         raise InputError(f"{len(params)} parameters: expected the rows of the scales, the means, the weights")
     arrays = [_int32(one, name) for one, name in zip(params, ("indexes", "means", "weights"), strict=True)]
     shapes = [array.shape for array in arrays]
     if len(set(shapes)) > 1 or len(shapes[0]) != 3 or not shapes[0][1]:
         raise InputError(f"parameters of shapes {shapes}: expected all to be one (items, components, symbols)")
-    return arrays
+    return shapes[0], [array.reshape(-1) for array in arrays]
 
 
 def _int32(array: Any, name: str) -> IntArray:

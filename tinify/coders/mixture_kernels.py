@@ -5,9 +5,12 @@ Of parameters only their types are known when they come here, and of a string no
 
 from __future__ import annotations
 
+from typing import Any
+
 import numba as nb
 import numpy as np
 import numpy.typing as npt
+from llvmlite import ir
 
 from tinify.coders.rans_format import ESCAPE_BYTES, FINE, OTHER_ROWS, TINY_LOW, UNSOUND
 from tinify.coders.rans_kernels import (
@@ -18,6 +21,7 @@ from tinify.coders.rans_kernels import (
     Int64s,
     array,
     fold,
+    intrinsic,
     kernel,
     push_state,
     top_shift,
@@ -36,10 +40,19 @@ _FAR = (1 << 28) - 1
 _WINDOW = 4096
 _CENTRE, _END = 768 << 8, 1536 << 8
 
-_PARAMETERS = array(nb.int32, axes=3, readonly=True)
 _SCRATCH = array(nb.int64, axes=2)
 
 Bins = npt.NDArray[np.uint32]
+
+
+@intrinsic
+def leading_zeros(typing: Any, number: Any) -> Any:
+    """Of a positive 64-bit integer; from compiled code alone."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.ctlz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.int64), code
 
 
 @kernel()
@@ -58,46 +71,48 @@ def _below(mixture: Int64s, symbol: int, normal: Int32s) -> int:
 
 @kernel()
 def _load(
-    item: int, i: int, indexes: Int32s, means: Int32s, weights: Int32s, steep: Int32s, reach: Int32s, mixture: Int64s
+    at: int, each: int, indexes: Int32s, means: Int32s, weights: Int32s, steep: Int32s, reach: Int32s, mixture: Int64s
 ) -> tuple[int, int, int, int]:
-    """Fills in ``mixture``; returns how it went, the first symbol and the last one, and one likely between them."""
-    total, top = wide(0), 0
+    """Fills in ``mixture``; returns how it went, the first symbol and the last one, and one likely between them.
+
+    Selects instead of branches, which would be mispredicted: they would take most of the time.
+    """
+    total, top, greatest, middle = wide(0), wide(0), wide(-1), wide(0)
+    low, high = wide(1 << 60), wide(-1 << 60)
     for k in range(mixture.shape[0]):
-        scale, weight = wide(indexes[item, k, i]), wide(weights[item, k, i])
-        if not 0 <= scale < steep.size:
+        scale, mean, weight = wide(indexes[at]), wide(means[at]), wide(weights[at])
+        at += each
+        if scale < 0 or scale >= steep.size:
             return OTHER_ROWS, 0, 0, 0
-        if not 0 <= weight <= 65536:
+        if weight < 0 or weight > 65536:
             return UNEVEN, 0, 0, 0
-        mixture[k, 0] = min(max(wide(means[item, k, i]), -_FAR), _FAR)
-        mixture[k, 1] = steep[scale]
-        mixture[k, 2] = weight
+        mean = min(max(mean, -_FAR), _FAR)
+        mixture[k, 0], mixture[k, 1], mixture[k, 2] = mean, wide(steep[scale]), weight
         total += weight
-        if weight > mixture[top, 2]:
-            top = k
-    if not -SLACK <= total - 65536 <= SLACK or mixture[top, 2] + 65536 < total:
-        return UNEVEN, 0, 0, 0
+        first = weight > greatest
+        top = k if first else top
+        middle = mean if first else middle
+        greatest = weight if first else greatest
+        far = wide(reach[scale, 63 - leading_zeros(weight | 1)])
+        begin, end = (mean - far + 127) >> 8, (mean + far + 128) >> 8
+        low = begin if weight > 0 and begin < low else low
+        high = end if weight > 0 and end > high else high
     mixture[top, 2] += 65536 - total
-    centre = (mixture[top, 0] + 128) >> 8
-    low, high = centre, centre
-    for k in range(mixture.shape[0]):
-        weight = mixture[k, 2]
-        if weight > 0:
-            bits = 16
-            while weight < 1 << bits:
-                bits -= 1
-            far = wide(reach[indexes[item, k, i], bits])
-            low = min(low, (mixture[k, 0] - far + 127) >> 8)
-            high = max(high, (mixture[k, 0] + far + 128) >> 8)
+    if total < 65536 - SLACK or total > 65536 + SLACK or mixture[top, 2] < 0:
+        return UNEVEN, 0, 0, 0
+    centre = (middle + 128) >> 8
+    low, high = min(low, centre), max(high, centre)
     return FINE, max(low, centre - _WINDOW), min(high, centre + _WINDOW), centre
 
 
 @kernel(
     nb.int64(
-        INPUT, _PARAMETERS, _PARAMETERS, _PARAMETERS, INPUT, ROWS, INPUT, _SCRATCH, array(nb.uint32), array(nb.int64)
+        INPUT, nb.int64, INPUT, INPUT, INPUT, INPUT, ROWS, INPUT, _SCRATCH, array(nb.uint32), array(nb.int64)
     )
 )  # fmt: skip
 def find_bins(
     symbols: Int32s,
+    each: int,
     indexes: Int32s,
     means: Int32s,
     weights: Int32s,
@@ -109,24 +124,24 @@ def find_bins(
     escapes: Int64s,
 ) -> int:
     """The bin of every symbol, start << 16 | width - 1, and its folded escape, -1 where it has none; how it ended."""
-    each, item, i = indexes.shape[2], -1, indexes.shape[2]
+    at, i = 0, 0
     for n in range(symbols.size):
-        item, i = (item, i + 1) if i + 1 < each else (item + 1, 0)
-        status, low, high, _ = _load(item, i, indexes, means, weights, steep, reach, mixture)
+        status, low, high, _ = _load(at + i, each, indexes, means, weights, steep, reach, mixture)
         if status != FINE:
             return status
+        i += 1
+        if i == each:
+            at, i = at + mixture.shape[0] * each, 0
         count = high - low + 1
         free = 65535 - count
         value = wide(symbols[n]) - low
-        start, end = wide(0), wide(65536)
-        if 0 <= value < count:
-            escapes[n] = -1
-            if value > 0:
-                start = ((free * _below(mixture, low + value, normal)) >> 32) + value
-            end = ((free * _below(mixture, low + value + 1, normal)) >> 32) + value + 1
-        else:
-            escapes[n] = fold(value, count)
-            start = ((free * _below(mixture, high + 1, normal)) >> 32) + count
+        outside = value < 0 or value >= count
+        escapes[n] = fold(value, count) if outside else -1
+        value = count if outside else value
+        start = ((free * _below(mixture, low + value, normal)) >> 32) + value
+        end = ((free * _below(mixture, low + value + 1, normal)) >> 32) + value + 1
+        start = 0 if value == 0 else start
+        end = 65536 if outside else end
         bins[n] = start << 16 | (end - start - 1)
     return FINE
 
@@ -169,7 +184,7 @@ def _refill(x: int, data: Bytes, p: int) -> tuple[int, int]:
 
 @kernel(
     types.UniTuple(nb.int64, 3)(
-        array(nb.uint8, readonly=True), nb.int64, nb.int64, _PARAMETERS, _PARAMETERS, _PARAMETERS, INPUT,
+        array(nb.uint8, readonly=True), nb.int64, nb.int64, nb.int64, INPUT, INPUT, INPUT, INPUT,
         ROWS, INPUT, _SCRATCH, array(nb.int32),
     )
 )  # fmt: skip
@@ -177,6 +192,7 @@ def pop_mixture(
     data: Bytes,
     x: int,
     p: int,
+    each: int,
     indexes: Int32s,
     means: Int32s,
     weights: Int32s,
@@ -188,34 +204,30 @@ def pop_mixture(
 ) -> tuple[int, int, int]:
     """Decodes symbols from the state ``x`` and ``data[p]`` on; returns how it ended, the state and the next byte."""
     x, p = _refill(x, data, p)
-    each, item, i = indexes.shape[2], -1, indexes.shape[2]
+    at, i = 0, 0
     for n in range(out.size):
-        item, i = (item, i + 1) if i + 1 < each else (item + 1, 0)
-        status, low, high, middle = _load(item, i, indexes, means, weights, steep, reach, mixture)
+        status, low, high, middle = _load(at + i, each, indexes, means, weights, steep, reach, mixture)
         if status != FINE:
             return status, x, p
+        i += 1
+        if i == each:
+            at, i = at + mixture.shape[0] * each, 0
         first, count = low, high - low + 1
         free = 65535 - count
         slot = x & 65535
         start, end = wide(0), wide(65536)
-        # Every symbol from low on and below high + 2, the escape, may be it; steps grow until it is between two.
+        # It is a symbol from low to high, or the escape, high + 1; steps grow until it is between two.
         high += 2
-        step = 1
-        bounded = False
+        step = 1 + (count >> 4)
         while high - low > 1:
             middle = min(max(middle, low + 1), high - 1)
             bound = ((free * _below(mixture, middle, normal)) >> 32) + middle - first
-            if bound <= slot:
-                bounded = bounded or end < 65536
-                low, start = middle, bound
-                middle = middle + step
-            else:
-                bounded = bounded or start > 0
-                high, end = middle, bound
-                middle = middle - step
-            step *= 2
-            if bounded:
-                middle = (low + high) >> 1
+            above = bound <= slot
+            low, start = middle if above else low, bound if above else start
+            high, end = high if above else middle, end if above else bound
+            between = start > 0 and end < 65536
+            middle = (low + high) >> 1 if between else middle + step if above else middle - step
+            step += step
         x, p = _refill((end - start) * (x >> 16) + slot - start, data, p)
         value = low - first
         if value == count:

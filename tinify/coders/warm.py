@@ -24,6 +24,7 @@ def warmup() -> None:
         import numba  # noqa: F401
     except ImportError:
         return
+    import tinify.coders.mixture_kernels  # noqa: F401 - compiled as it is imported
     from tinify.coders.compat import CompatCoder
     from tinify.coders.range_coder import RangeCoder
     from tinify.coders.rans import CHUNK, WIDE_LIMIT

@@ -108,8 +108,8 @@ class GaussianMixtureConditional(GaussianConditional):
     def compress(self, y: Tensor, scales: Tensor, means: Tensor, weights: Tensor) -> Any:  # type: ignore[override]
         """One string of the whole batch, and ``y`` rounded: ``((string, abs_max, zero_bitmap), y_hat)``.
 
-        As in the field, ``abs_max`` is one more than the greatest magnitude, and ``zero_bitmap`` has a 0 for each
-        channel that is zero everywhere and a 1 for the others; ``decompress`` takes them and has no need of them.
+        As in the field, ``abs_max`` is one more than the whole part of the greatest magnitude, and ``zero_bitmap`` has
+        a 0 for each channel that is zero everywhere and a 1 for the others. ``decompress`` has no need of them.
         """
         self._check((scales, means, weights), y)
         if not torch.isfinite(y).all():
@@ -117,7 +117,7 @@ class GaussianMixtureConditional(GaussianConditional):
         y_hat = torch.round(y.float())
         writer = self.writer()
         writer.write(y_hat.int(), scales, means, weights)
-        abs_max = 1 + int(y_hat.abs().max()) if y.numel() else 1
+        abs_max = 1 + int(y.abs().max()) if y.numel() else 1
         zero_bitmap = (y_hat != 0).flatten(2).any(2).any(0).long()
         return (writer.finish(), abs_max, zero_bitmap), y_hat
 
@@ -156,7 +156,8 @@ class GaussianMixtureConditional(GaussianConditional):
         """
         scales, means, weights = (self._apart(one.float()).flatten(2) for one in params)
         for name, one in (("scales", scales), ("means", means), ("weights", weights)):
-            if not torch.isfinite(one).all():
+            # The sum tells as much nearly always, in a tenth of the time.
+            if not torch.isfinite(one.sum()) and not torch.isfinite(one).all():
                 raise InputError(f"{name} of a mixture are NaN or infinite: check the input and the weights")
         table = self.scale_table.double().cpu()
         nearest = torch.cat(((table[:-1] * table[1:]).sqrt(), table[-1:])).to(scales)
