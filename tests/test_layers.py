@@ -282,7 +282,7 @@ def test_a_ramp_has_activations_where_it_should() -> None:
     assert isinstance(sequential_channel_ramp(8, 2, skip_last_act=False, **options)[-1], nn.GELU)
     even_ratios = sequential_channel_ramp(100, 1, interp="log", kernel_size=1)[::2]
     assert [layer.out_channels for layer in even_ratios] == [21, 4, 1]
-    with pytest.raises(InputError, match="unknown ramp 'cubic': expected 'linear' or 'log'"):
+    with pytest.raises(InputError, match="unknown ramp 'cubic': expected 'linear', or 'log'"):
         sequential_channel_ramp(8, 2, interp="cubic", kernel_size=1)
     with pytest.raises(InputError, match="num_layers=0: expected at least 1"):
         sequential_channel_ramp(8, 2, num_layers=0)

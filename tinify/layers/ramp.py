@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -24,9 +25,9 @@ def ramp(a: float, b: float, steps: int, method: str = "linear", **kwargs: Any) 
     """
     if method == "linear":
         return torch.linspace(a, b, steps, **kwargs)
-    if method == "log":
-        return a * (b / a) ** torch.linspace(0, 1, steps, **kwargs)
-    raise InputError(f"unknown ramp {method!r}: expected 'linear' or 'log'")
+    if method == "log" and min(a, b) > 0:
+        return torch.logspace(math.log10(a), math.log10(b), steps, **kwargs)
+    raise InputError(f"unknown ramp {method!r}: expected 'linear', or 'log' of positive numbers")
 
 
 def ramp_widths(in_ch: int, out_ch: int, min_ch: int, num_layers: int, interp: str = "linear") -> list[int]:

@@ -34,17 +34,18 @@ class RateDistortionLoss(nn.Module):
     """``bpp + lmbda * 255**2 * MSE``, or ``bpp + lmbda * (1 - MS-SSIM)``.
 
     ``forward(output, target)`` takes a model's output and the picture (batch, 3, height, width) in [0, 1], and returns
-    a dict of scalars: ``bpp_loss`` in bits per pixel of the target, ``mse_loss`` or ``ms_ssim_loss``, and their sum
-    ``loss``; or just the one that ``return_type`` names. Raises :class:`~tinify.errors.InputError` for another metric
-    (that one is a NotImplementedError too) or ``return_type``. Ballé et al., ICLR 2018, section 2.
+    a dict of scalars, or just the one that ``return_type`` names: ``loss``, which is to be minimised, ``bpp_loss`` in
+    bits per pixel of the target, and ``mse_loss`` or ``ms_ssim_loss``. The last is MS-SSIM itself, in spite of the name
+    that the field gave it. Raises :class:`~tinify.errors.InputError` for another ``return_type`` or metric (that one is
+    a NotImplementedError too). Ballé et al., ICLR 2018, section 2.
     """
 
     def __init__(self, lmbda: float = 0.01, metric: str = "mse", return_type: str = "all") -> None:
         super().__init__()
         if metric not in LAMBDAS:
             raise UnknownMetricError(f"unknown metric {metric!r}: expected 'mse' or 'ms-ssim'")
-        self._distortion = f"{metric.replace('-', '_')}_loss"
-        if return_type not in (known := ("all", "loss", "bpp_loss", self._distortion)):
+        known = ("all", "loss", "bpp_loss", f"{metric.replace('-', '_')}_loss")
+        if return_type not in known:
             raise InputError(f"unknown return_type {return_type!r}: expected {' or '.join(map(repr, known))}")
         self.lmbda = lmbda
         self.metric = metric
@@ -54,10 +55,10 @@ class RateDistortionLoss(nn.Module):
         losses = {"bpp_loss": bits_per_pixel(output, target)}
         x_hat = output["x_hat"].to(target.dtype)
         if self.metric == "mse":
-            distortion = losses[self._distortion] = nn.functional.mse_loss(x_hat, target)
-            weight = self.lmbda * 255**2
+            losses["mse_loss"] = nn.functional.mse_loss(x_hat, target)
+            distortion = 255**2 * losses["mse_loss"]
         else:
-            distortion = losses[self._distortion] = 1 - ms_ssim(x_hat, target)
-            weight = self.lmbda
-        losses["loss"] = losses["bpp_loss"] + weight * distortion
+            losses["ms_ssim_loss"] = ms_ssim(x_hat, target)
+            distortion = 1 - losses["ms_ssim_loss"]
+        losses["loss"] = losses["bpp_loss"] + self.lmbda * distortion
         return losses if self.return_type == "all" else losses[self.return_type]

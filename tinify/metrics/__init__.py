@@ -7,8 +7,9 @@ import math
 import torch
 from torch import Tensor
 
-# Five scales of an 11-pixel window: below this side the coarsest scale has no room.
-MS_SSIM_MIN_SIDE = 161
+from tinify.metrics.similarity import MS_SSIM_MIN_SIDE, ms_ssim
+
+__all__ = ["MS_SSIM_MIN_SIDE", "ms_ssim", "psnr"]
 
 
 def psnr(a: Tensor, b: Tensor) -> float:
@@ -19,15 +20,3 @@ def psnr(a: Tensor, b: Tensor) -> float:
     """
     error = float(torch.mean((a.double() - b.double()) ** 2))
     return -10 * math.log10(error) if error else math.inf
-
-
-def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
-    """Mean multi-scale structural similarity of two batches, a scalar tensor.
-
-    Both are (batch, channels, height, width) in [0, 1], of sides at least ``MS_SSIM_MIN_SIDE``.
-    Wang, Simoncelli, Bovik: Multiscale Structural Similarity, Asilomar 2003.
-    """
-    from torchmetrics.functional.image import multiscale_structural_similarity_index_measure as measure
-
-    similarity: Tensor = measure(a, b, data_range=1.0, normalize="relu")
-    return similarity
