@@ -27,6 +27,8 @@ class Activation:
         return not self.reason
 
 
+_DISPATCH_KEYS = {"cpu": "CPU", "cuda": "CUDA", "xpu": "XPU", "mps": "MPS"}
+_libraries: list[torch.library.Library] = []  # what they registered goes with them
 _made: dict[Kernel, Activation] = {}
 _lock = threading.RLock()
 
@@ -101,7 +103,12 @@ def _register(kernel: Kernel) -> str:
     """Puts a kernel in its operator's place; what prevents that, "" if nothing."""
     try:
         target = kernel.load()
-        torch.library.register_kernel(kernel.op, kernel.device, target)
+        if kernel.op in torch._library.custom_ops.OPDEFS or kernel.device not in _DISPATCH_KEYS:
+            torch.library.register_kernel(kernel.op, kernel.device, target)
+        else:  # not by register_kernel, which would have the first call import half of torch's compiler
+            library = torch.library.Library(kernel.op.partition("::")[0], "FRAGMENT")  # type: ignore[no-untyped-call]
+            library.impl(kernel.op, target, _DISPATCH_KEYS[kernel.device])  # type: ignore[no-untyped-call]
+            _libraries.append(library)
     except (Exception, SystemExit) as error:
         reason = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
         warnings.warn(f"{kernel} of {kernel.provider} is not used: {reason}", stacklevel=4)

@@ -6,13 +6,17 @@ channel, height, width.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tinify.errors import InputError
+
+Op = TypeVar("Op", bound=Callable[..., Any])
 
 
 def quantize_ste(x: Tensor) -> Tensor:
@@ -125,7 +129,30 @@ def residual(branch: Tensor, x: Tensor) -> Tensor:
     return branch + x if branch.requires_grad or branch.dtype != x.dtype else branch.add_(x)
 
 
-@torch.library.custom_op("tinify::scale_indexes", mutates_args=())
+_library = torch.library.Library("tinify", "FRAGMENT")  # type: ignore[no-untyped-call]
+
+
+def _operator(schema: str) -> Callable[[Op], Op]:
+    """Makes a definition an operator of torch, in whose place kernels may come.
+
+    ``torch.library.custom_op`` would do the same, and import half of torch's compiler at the first call.
+    """
+
+    def made(definition: Op) -> Op:
+        name = _library.define(schema).partition("(")[0].rpartition("::")[2]  # type: ignore[no-untyped-call]
+        _library.impl(name, definition, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
+        operator = getattr(torch.ops.tinify, name).default
+
+        @wraps(definition)
+        def call(*arguments: Any) -> Any:
+            return operator(*arguments)
+
+        return cast(Op, call)
+
+    return made
+
+
+@_operator("scale_indexes(Tensor scales, Tensor table) -> Tensor")
 def scale_indexes(scales: Tensor, table: Tensor) -> Tensor:
     """The row of a scale table for every scale: how many entries but the last lie strictly below it.
 
@@ -137,7 +164,7 @@ def scale_indexes(scales: Tensor, table: Tensor) -> Tensor:
     return torch.bucketize(scales.contiguous(), table[:-1], out_int32=True)
 
 
-@scale_indexes.register_fake
+@torch.library.register_fake("tinify::scale_indexes")  # type: ignore[untyped-decorator]
 def _(scales: Tensor, table: Tensor) -> Tensor:
     return torch.empty_like(scales, dtype=torch.int32, memory_format=torch.contiguous_format)
 

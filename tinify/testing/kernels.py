@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
@@ -12,6 +13,7 @@ from torch import Tensor
 from torch.autograd.gradcheck import GradcheckError
 from torch.utils import _pytree as pytree
 
+from tinify import ops
 from tinify.plugin import Kernel
 from tinify.testing.cases import KernelCase, Sample
 
@@ -58,8 +60,8 @@ def check_operator(case: KernelCase) -> None:
 
 def check_gradients(case: KernelCase) -> None:
     """The operator's gradient, where it has one, is that of finite differences, in float64."""
-    definition = _definition(case.kernel)
-    if definition is None or definition._backward_fn is None:
+    custom = _custom_op(case.kernel)
+    if custom is None or custom._backward_fn is None:
         return
     arguments = pytree.tree_map_only(
         Tensor,
@@ -117,15 +119,23 @@ def _from_schema(kernel: Kernel, shape: tuple[int, ...], dtype: torch.dtype) -> 
             yield plain[kind]
 
 
-def _definition(kernel: Kernel) -> Any:
+def _custom_op(kernel: Kernel) -> Any:
     """The operator's ``torch.library.custom_op``, None if it was defined in another way."""
     operator(kernel)
     return torch._library.custom_ops.OPDEFS.get(kernel.op)
 
 
+def _definition(kernel: Kernel) -> Callable[..., Any]:
+    """What the operator does where no kernel is: the operator itself, if that cannot be known."""
+    custom, (namespace, _, name) = _custom_op(kernel), kernel.op.partition("::")
+    if custom is None and namespace == "tinify":
+        own: Callable[..., Any] = inspect.unwrap(getattr(ops, name))
+        return own
+    return custom._init_fn if custom else operator(kernel)  # type: ignore[no-any-return]
+
+
 def _assert_agrees(case: KernelCase, arguments: tuple[Any, ...], what: str) -> None:
-    definition = _definition(case.kernel)
-    defined: Callable[..., Any] = definition._init_fn if definition else operator(case.kernel)
+    defined = _definition(case.kernel)
     try:
         expected = defined(*arguments)
     except (RuntimeError, TypeError, ValueError):
