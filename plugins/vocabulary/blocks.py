@@ -19,15 +19,15 @@ def convolution(into: int, out: int, kernel: int, at: Sig) -> Cost:
 class CheckerboardConv:
     """Convolution over the other colour of a checkerboard (He et al. 2021)."""
 
-    out: Channels
+    out: Annotated[Channels | None, "channels; as many as come in where it is null"] = None
     kernel: Kernel = 5
 
     def shape(self, x: Sig) -> Sig:
         odd(self.kernel)
-        return x.with_channels(self.out)
+        return x.with_channels(self.out or x.channels)
 
     def cost(self, x: Sig) -> Cost:
-        return convolution(x.channels, self.out, self.kernel, x)
+        return convolution(x.channels, self.out or x.channels, self.kernel, x)
 
 
 @component("layer", "masked_conv", target="tinify.layers.masked:masked_conv")

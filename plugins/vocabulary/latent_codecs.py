@@ -113,7 +113,7 @@ class Hyperprior(Weightless):
     "raster_scan",
     target="tinify.latent_codecs:RasterScanLatentCodec",
     slots={
-        "context_prediction": Slot("layer"),
+        "context_prediction": Slot("layer", default="masked_conv"),
         "entropy_parameters": Slot("transform"),
         "gaussian_conditional": Slot("entropy_model", default="gaussian_conditional"),
     },
@@ -133,7 +133,7 @@ class RasterScan(Weightless):
     "checkerboard",
     target="tinify.latent_codecs:CheckerboardLatentCodec",
     slots={
-        "context_prediction": Slot("layer"),
+        "context_prediction": Slot("layer", default="checkerboard_conv"),
         "entropy_parameters": Slot("transform"),
         "y": Slot("latent_codec", default="gaussian_conditional"),
     },

@@ -240,7 +240,7 @@ def test_diff_says_what_differs() -> None:
     status, out, _ = run("diff", "bmshj2018-hyperprior", "mbt2018-mean")
     assert status == 1
     assert next(line for line in out.splitlines() if "magnitude" in line).split()[1:] == ["true", "false"]
-    assert run("diff", "mbt2018-mean", "mbt2018")[0] == 2
+    assert run("diff", "mbt2018-mean", "mbt2017")[0] == 2
 
 
 def test_schema_is_printed_written_and_checked(tmp_path: Path) -> None:
@@ -282,7 +282,8 @@ def damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_plugins_bad_spec_hides_no_other(damaged: Path) -> None:
     out = succeed("list", "specs")
-    assert "acme/torn             cannot be read: tinify validate acme/torn says why" in out
+    line = next(line for line in out.splitlines() if "acme/torn" in line)
+    assert " ".join(line.split()) == "acme/torn cannot be read: tinify validate acme/torn says why"
     assert "Mean-scale hyperprior" in out
     assert run("validate", "acme/torn", "mbt2018-mean")[1].startswith("mbt2018-mean: ok")
     status, out, _ = run("doctor")

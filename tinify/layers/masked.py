@@ -57,11 +57,11 @@ class CheckerboardMaskedConv2d(MaskedConv2d):
         return seen
 
 
-def masked_conv(in_channels: int, out: int, kernel: int = 5, mask: str = "A") -> MaskedConv2d:
-    """A masked convolution that keeps height and width."""
-    return MaskedConv2d(in_channels, out, kernel, padding=kernel // 2, mask_type=mask)
+def masked_conv(in_channels: int, out: int | None = None, kernel: int = 5, mask: str = "A") -> MaskedConv2d:
+    """A masked convolution that keeps height and width, and the channels if ``out`` is None."""
+    return MaskedConv2d(in_channels, out or in_channels, kernel, padding=kernel // 2, mask_type=mask)
 
 
-def checkerboard_conv(in_channels: int, out: int, kernel: int = 5) -> CheckerboardMaskedConv2d:
-    """A convolution over the other colour of a checkerboard that keeps height and width."""
-    return CheckerboardMaskedConv2d(in_channels, out, kernel, padding=kernel // 2)
+def checkerboard_conv(in_channels: int, out: int | None = None, kernel: int = 5) -> CheckerboardMaskedConv2d:
+    """A convolution over the other colour that keeps height and width, and the channels if ``out`` is None."""
+    return CheckerboardMaskedConv2d(in_channels, out or in_channels, kernel, padding=kernel // 2)
