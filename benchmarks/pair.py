@@ -1,12 +1,11 @@
-"""The same mean-scale hyperprior, with the same weights, in tinify and in CompressAI; each loads without the other."""
+"""The same model, with the same weights, in tinify and in CompressAI; each loads without the other."""
 
 from __future__ import annotations
 
 import importlib
-import math
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from PIL import Image
@@ -14,8 +13,27 @@ from torch import Tensor
 
 SIZE = (768, 512)
 
-# What tinify keeps in its latent codecs, CompressAI keeps in the model itself.
-_LATENT_CODECS = ("latent_codec.hyper.", "latent_codec.y.")
+
+class Pair(NamedTuple):
+    """An architecture: its class in CompressAI, its sizes, and whether it is coded position by position."""
+
+    peer: str
+    sizes: dict[str, int]
+    serial: bool = False
+
+
+PAIRS = {
+    "bmshj2018-factorized": Pair("FactorizedPrior", {"N": 128, "M": 192}),
+    "bmshj2018-factorized-relu": Pair("FactorizedPriorReLU", {"N": 128, "M": 192}),
+    "bmshj2018-hyperprior": Pair("ScaleHyperprior", {"N": 128, "M": 192}),
+    "mbt2018-mean": Pair("MeanScaleHyperprior", {"N": 128, "M": 192}),
+    "mbt2018": Pair("JointAutoregressiveHierarchicalPriors", {"N": 192, "M": 192}, serial=True),
+    "cheng2020-anchor": Pair("Cheng2020Anchor", {"N": 128}, serial=True),
+    "cheng2020-attn": Pair("Cheng2020Attention", {"N": 128}, serial=True),
+    "cheng2020-anchor-checkerboard": Pair("Cheng2020AnchorCheckerboard", {"N": 128}),
+    "elic2022-official": Pair("Elic2022Official", {"N": 192, "M": 320}),
+    "elic2022-chandelier": Pair("Elic2022Chandelier", {"N": 192, "M": 320}),
+}
 
 
 def photo(path: Path) -> Tensor:
@@ -27,21 +45,17 @@ def photo(path: Path) -> Tensor:
     return torch.from_numpy(pixels).permute(2, 0, 1)[None].contiguous() / 255
 
 
-@torch.no_grad()
-def save_weights(checkpoint: Path, image: Path, N: int, M: int) -> None:
-    """Untrained weights whose latent, on this picture, is as uneven as a trained one: channels from empty to busy."""
+def save_weights(checkpoint: Path, image: Path, name: str, **sizes: int) -> None:
+    """Untrained weights, and their coding tables, that treat this picture as trained ones do."""
+    from weights import fit
+
     import tinify
     from tinify.checkpoint import save_model
 
     torch.manual_seed(0)
-    model: Any = tinify.create_model("mbt2018-mean", N=N, M=M).eval()
-    scales = torch.logspace(math.log10(0.05), math.log10(3), M)
-    last = model.g_a[-1]
-    y = model.g_a(photo(image))
-    gain = scales / y.std((0, 2, 3))
-    last.bias.sub_(y.mean((0, 2, 3))).mul_(gain)
-    last.weight.mul_(gain[:, None, None, None])
-    model.latent_codec.hyper.h_s[-1].bias[:M].copy_(scales)
+    chosen: dict[str, Any] = {**PAIRS[name].sizes, **sizes}
+    model = tinify.create_model(name, **chosen).eval()
+    fit(model, photo(image))
     save_model(model, checkpoint)
 
 
@@ -52,12 +66,13 @@ def load_ours(checkpoint: Path) -> Any:
     return load_checkpoint(checkpoint)
 
 
-def load_peer(checkpoint: Path, N: int, M: int) -> Any:
+def load_peer(checkpoint: Path, name: str, **sizes: int) -> Any:
     """CompressAI's model, with weights and coding tables of the same checkpoint."""
     from safetensors.torch import load_file
 
-    model = peer_models().MeanScaleHyperprior(N, M)
-    model.load_state_dict({_peer_name(name): tensor for name, tensor in load_file(checkpoint).items()})
+    model = getattr(peer_models(), PAIRS[name].peer)(**{**PAIRS[name].sizes, **sizes})
+    own = model.state_dict().keys()
+    model.load_state_dict({_peer_name(key, own): tensor for key, tensor in load_file(checkpoint).items()})
     return model.eval()
 
 
@@ -76,7 +91,9 @@ def _declare_torchvision_operators() -> Any:
     return library
 
 
-def _peer_name(name: str) -> str:
-    for prefix in _LATENT_CODECS:
-        name = name.removeprefix(prefix)
-    return name
+def _peer_name(key: str, own: Any) -> str:
+    """What tinify keeps in its latent codecs, CompressAI's older models keep in the model itself."""
+    if key not in own:
+        for prefix in ("latent_codec.", "hyper.", "y."):
+            key = key.removeprefix(prefix)
+    return key

@@ -17,6 +17,7 @@ from typing import Any
 import click
 from report import describe, finish, in_new_process, json_option, machine, table
 
+ARCHITECTURE = "mbt2018-mean"
 # Largest relative difference of bits, and largest difference of pixels in [0, 1], between the two libraries.
 TOLERANCE = 1e-4
 
@@ -57,7 +58,8 @@ def subjects(checkpoint: Path, image: Path, N: int, M: int) -> list[Subject]:
     from tinify.images import Picture
 
     x = photo(image)
-    ours, peer, peer_last = load_ours(checkpoint), load_peer(checkpoint, N, M), load_peer(checkpoint, N, M)
+    ours = load_ours(checkpoint)
+    peer, peer_last = (load_peer(checkpoint, ARCHITECTURE, N=N, M=M) for _ in range(2))
     peer_last.to(memory_format=torch.channels_last)
     codec = Codec(ours)
     picture = Picture((x[0].permute(1, 2, 0) * 255).round().byte().numpy())
@@ -119,7 +121,7 @@ def peak(library: str, checkpoint: Path, image: Path | None, N: int, M: int, thr
     if image is None:
         importlib.import_module("tinify.checkpoint") if library == "tinify" else peer_models()
     else:
-        model = load_ours(checkpoint) if library == "tinify" else load_peer(checkpoint, N, M)
+        model = load_ours(checkpoint) if library == "tinify" else load_peer(checkpoint, ARCHITECTURE, N=N, M=M)
         x = photo(image)
         with torch.no_grad():
             for _ in range(3):
@@ -135,7 +137,7 @@ def compare(checkpoint: Path, image: Path, N: int, M: int, threads: int) -> Pari
 
     torch.set_num_threads(threads)
     ours = load_ours(checkpoint).to(memory_format=torch.contiguous_format)
-    peer = load_peer(checkpoint, N, M)
+    peer = load_peer(checkpoint, ARCHITECTURE, N=N, M=M)
     latents = []
     for part in (ours.latent_codec.y.gaussian_conditional, peer.gaussian_conditional):
         part.register_forward_hook(lambda _module, _args, output: latents.append(output[0]))
@@ -181,7 +183,7 @@ def main(image: Path | None, channels: int, latents: int, rounds: int, threads: 
     ours, peer = times["tinify"], times["CompressAI"]
     ratios = {what: peer[what] / ours[what] for what in ("compress", "decompress")}
     ratios["memory"] = memory["CompressAI"].coding / memory["tinify"].coding
-    click.echo(f"mbt2018-mean, N={channels}, M={latents}, 768x512, medians of {rounds} rounds; {describe(facts)}\n")
+    click.echo(f"{ARCHITECTURE}, N={channels}, M={latents}, 768x512, medians of {rounds} rounds; {describe(facts)}\n")
     click.echo(_times_table(times))
     click.echo(f"\n{_memory_table(memory)}\n")
     click.echo("CompressAI over tinify: " + ", ".join(f"{what} {ratio:.2f}" for what, ratio in ratios.items()))
@@ -205,7 +207,7 @@ def main(image: Path | None, channels: int, latents: int, rounds: int, threads: 
 def _save(checkpoint: Path, image: Path, N: int, M: int) -> None:
     from pair import save_weights
 
-    save_weights(checkpoint, image, N, M)
+    save_weights(checkpoint, image, ARCHITECTURE, N=N, M=M)
 
 
 def _times_table(times: dict[str, dict[str, float]]) -> str:
