@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from peer import peer
 from tinify_plugins.compressai.importing import import_checkpoint
 from tinify_plugins.compressai.strings import shape_to_compressai
 
-ROOT = Path(__file__).parents[2]
 MODELS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "bmshj2018-factorized": ("FactorizedPrior", (8, 12)),
     "bmshj2018-factorized-relu": ("FactorizedPriorReLU", (8, 12)),
@@ -28,19 +25,7 @@ MODELS: dict[str, tuple[str, tuple[Any, ...]]] = {
 }
 
 
-def _peer() -> Any:
-    """CompressAI's models; the benchmarks know how to import them."""
-    spec = importlib.util.spec_from_file_location("pair", ROOT / "benchmarks" / "pair.py")
-    assert spec is not None
-    assert spec.loader is not None
-    pair = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(pair)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # those of what it imports
-        return pair.peer_models()
-
-
-peer = _peer()
+peer_models = peer("models")
 
 
 def uneven(model: Any) -> None:
@@ -57,7 +42,7 @@ def uneven(model: Any) -> None:
 def test_a_checkpoint_of_the_peer(name: str, updated: bool, tmp_path: Path) -> None:
     torch.manual_seed(0)
     kind, sizes = MODELS[name]
-    theirs = getattr(peer, kind)(*sizes).eval()
+    theirs = getattr(peer_models, kind)(*sizes).eval()
     uneven(theirs)
     if updated:
         theirs.update()

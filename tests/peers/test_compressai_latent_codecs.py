@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from peer import peer
 from torch import Tensor, nn
 
 import tinify.entropy_models
@@ -19,28 +16,12 @@ import tinify.layers
 from tinify.coders.compat import CompatCoder
 from tinify.entropy_models import EntropyModel, get_scale_table
 
-ROOT = Path(__file__).parents[2]
 TABLE = get_scale_table().tolist()
 M, SIDE = 6, 12
 
 
-def _peer() -> tuple[Any, Any, Any]:
-    """CompressAI's latent codecs, entropy models and layers; the benchmarks know how to import them."""
-    spec = importlib.util.spec_from_file_location("pair", ROOT / "benchmarks" / "pair.py")
-    assert spec is not None
-    assert spec.loader is not None
-    pair = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(pair)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # those of what it imports
-        pair.peer_models()
-    return tuple(
-        importlib.import_module(f"compressai.{name}") for name in ("latent_codecs", "entropy_models", "layers")
-    )  # type: ignore[return-value]
-
-
 Library = tuple[Any, Any, Any]
-PEER: Library = _peer()
+PEER: Library = (peer("latent_codecs"), peer("entropy_models"), peer("layers"))
 OURS: Library = (tinify.latent_codecs, tinify.entropy_models, tinify.layers)
 Build = Callable[[Any, Any, Any], Any]
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import sys
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from peer import peer
 from PIL import Image
 from torch import Tensor, nn
 
@@ -21,28 +18,7 @@ from tinify.errors import InputError
 from tinify.layers.layers import ramp
 from tinify.losses import RateDistortionLoss
 
-ROOT = Path(__file__).parents[2]
-
-
-def _load_peer() -> None:
-    """Imports CompressAI; the benchmarks know how to."""
-    spec = importlib.util.spec_from_file_location("pair", ROOT / "benchmarks" / "pair.py")
-    assert spec is not None
-    assert spec.loader is not None
-    pair = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(pair)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # those of what it imports
-        pair.peer_models()
-
-
-def _peer(name: str) -> Any:
-    if "compressai" not in sys.modules:
-        _load_peer()
-    return importlib.import_module(f"compressai.{name}")
-
-
-theirs = _peer("layers")
+theirs = peer("layers")
 SIZES = [(1, 1), (5, 7), (13, 3), (16, 9)]
 
 LAYERS: list[tuple[str, tuple[Any, ...], dict[str, Any], int]] = [
@@ -147,7 +123,7 @@ def test_qrelu_is_the_same(bits: int, beta: int) -> None:
 
 @pytest.mark.parametrize("method", ["linear", "log"])
 def test_ramps_are_the_same(method: str) -> None:
-    their_ramp = _peer("layers.layers").ramp
+    their_ramp = peer("layers.layers").ramp
     random = np.random.default_rng(0)
     for a, b, steps in random.integers(1, 700, (200, 3)).tolist():
         assert torch.equal(ramp(a, b, steps % 9 + 2, method), their_ramp(a, b, steps % 9 + 2, method))
@@ -177,13 +153,13 @@ def test_channel_ramps_have_the_same_widths(interp: str) -> None:
 @pytest.mark.parametrize("bound", [-1.0, 0.11, 1e-9])
 def test_bounds_are_the_same(bound: float) -> None:
     x = torch.randn(300, generator=torch.Generator().manual_seed(0))
-    check_pair(ops.LowerBound(bound), _peer("ops").LowerBound(bound), x)
-    assert ops.LowerBound(bound).state_dict().keys() == _peer("ops").LowerBound(bound).state_dict().keys()
+    check_pair(ops.LowerBound(bound), peer("ops").LowerBound(bound), x)
+    assert ops.LowerBound(bound).state_dict().keys() == peer("ops").LowerBound(bound).state_dict().keys()
 
 
 @pytest.mark.parametrize("minimum", [0, 1e-6, 0.5])
 def test_parametrizers_are_the_same(minimum: float) -> None:
-    ours, other = ops.NonNegativeParametrizer(minimum), _peer("ops").NonNegativeParametrizer(minimum)
+    ours, other = ops.NonNegativeParametrizer(minimum), peer("ops").NonNegativeParametrizer(minimum)
     x = torch.randn(300, generator=torch.Generator().manual_seed(0))
     check_pair(ours, other, x)
     close(ours.init(x.abs()), other.init(x.abs()), 1e-6)
@@ -192,11 +168,11 @@ def test_parametrizers_are_the_same(minimum: float) -> None:
 
 def test_rounding_is_the_same() -> None:
     x = torch.cat([torch.randn(300) * 5, torch.arange(-5, 5) + 0.5])
-    check_pair(ops.quantize_ste, _peer("ops").quantize_ste, x)
+    check_pair(ops.quantize_ste, peer("ops").quantize_ste, x)
 
 
 def test_padding_is_the_same_or_refused_alike() -> None:
-    random, peer = np.random.default_rng(0), _peer("ops")
+    random, their_ops = np.random.default_rng(0), peer("ops")
     for in_h, in_w, out_h, out_w, power in random.integers(1, 90, (2000, 5)).tolist():
         options: dict[str, Any] = {"min_div": 2 ** (power % 4)}
         options |= {"out_h": out_h} if power % 3 else {}
@@ -207,20 +183,20 @@ def test_padding_is_the_same_or_refused_alike() -> None:
             # The peer takes smaller targets, and "undoes" the cut by rows of zeros.
             if options.get("out_h", in_h) >= in_h and options.get("out_w", in_w) >= in_w:
                 with pytest.raises(ValueError, match="out"):
-                    peer.compute_padding(in_h, in_w, **options)
+                    their_ops.compute_padding(in_h, in_w, **options)
         else:
-            assert made == peer.compute_padding(in_h, in_w, **options)
+            assert made == their_ops.compute_padding(in_h, in_w, **options)
 
 
 @pytest.mark.parametrize("name", ["RGB2YCbCr", "YCbCr2RGB"])
 @pytest.mark.parametrize("shape", [(3, 1, 1), (2, 3, 5, 7), (1, 3, 16, 9)])
 def test_colours_are_the_same(name: str, shape: tuple[int, ...]) -> None:
-    check_pair(getattr(transforms, name)(), getattr(_peer("transforms"), name)(), torch.rand(shape))
+    check_pair(getattr(transforms, name)(), getattr(peer("transforms"), name)(), torch.rand(shape))
 
 
 @pytest.mark.parametrize("mode", ["bilinear", "bicubic", "nearest"])
 def test_chroma_is_the_same_at_even_sizes(mode: str) -> None:
-    functional = _peer("transforms.functional")
+    functional = peer("transforms.functional")
     x = torch.rand(2, 3, 6, 10)
     for plane in range(3):
         check_pair(lambda x, p=plane: transforms.yuv_444_to_420(x)[p], lambda x, p=plane: functional.yuv_444_to_420(x)[p], x)  # type: ignore[misc]  # noqa: E501  # fmt: skip
@@ -247,25 +223,26 @@ def test_the_loss_is_the_same(metric: str) -> None:
         )
         return made
 
-    peer = _peer("losses").RateDistortionLoss
-    check_pair(lambda *inputs: loss(RateDistortionLoss, *inputs), lambda *inputs: loss(peer, *inputs), x_hat, *rates)
+    their_loss = peer("losses").RateDistortionLoss
+    pair = [lambda *inputs, kind=kind: loss(kind, *inputs) for kind in (RateDistortionLoss, their_loss)]
+    check_pair(*pair, x_hat, *rates)
     output = {"x_hat": x_hat, "likelihoods": {"y": rates[0], "z": rates[1]}}
-    ours, other = RateDistortionLoss(metric=metric)(output, target), peer(metric=metric)(output, target)
+    ours, other = RateDistortionLoss(metric=metric)(output, target), their_loss(metric=metric)(output, target)
     assert ours.keys() == other.keys()
     for key, value in ours.items():
         close(value, other[key], 1e-5)
 
 
 def test_an_unknown_metric_is_refused_alike() -> None:
-    for loss in (RateDistortionLoss, _peer("losses").RateDistortionLoss):
+    for loss in (RateDistortionLoss, peer("losses").RateDistortionLoss):
         with pytest.raises(NotImplementedError):
             loss(metric="psnr")
 
 
 def test_optimizers_hold_the_same_parameters() -> None:
-    net = _peer("models").ScaleHyperprior(4, 6)
+    net = peer("models").ScaleHyperprior(4, 6)
     conf = {"net": {"type": "Adam", "lr": 1e-4}, "aux": {"type": "SGD", "lr": 1e-3}}
-    ours, other = optimizers.net_aux_optimizer(net, conf), _peer("optimizers").net_aux_optimizer(net, conf)
+    ours, other = optimizers.net_aux_optimizer(net, conf), peer("optimizers").net_aux_optimizer(net, conf)
     assert ours.keys() == other.keys()
     for key, optimizer in ours.items():
         assert type(optimizer) is type(other[key])
@@ -280,9 +257,9 @@ def test_folders_give_the_same_pictures(tmp_path: Path) -> None:
     for index, mode in enumerate(["RGB", "L", "RGBA", "P"]):
         pixels = random.integers(0, 256, (5 + index, 7, 3), dtype=np.uint8)
         Image.fromarray(pixels).convert(mode).save(tmp_path / "train" / f"{index}.png")
-    ours, other = (module.ImageFolder(tmp_path, np.array) for module in (datasets, _peer("datasets")))
+    ours, other = (module.ImageFolder(tmp_path, np.array) for module in (datasets, peer("datasets")))
     assert len(ours) == len(other)
     assert all(np.array_equal(ours[index], other[index]) for index in range(len(ours)))
-    for module in (datasets, _peer("datasets")):
+    for module in (datasets, peer("datasets")):
         with pytest.raises(RuntimeError):
             module.ImageFolder(tmp_path, split="valid")

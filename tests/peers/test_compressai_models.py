@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
-import warnings
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from peer import peer
 from torch import Tensor, nn
 
 from tinify import models
 from tinify.coders.compat import CompatCoder
 from tinify.models.faces import FACES, Face
 
-ROOT = Path(__file__).parents[2]
 SMALL: dict[str, dict[str, Any]] = {
     "Cheng2020Anchor": {"N": 8},
     "Cheng2020Attention": {"N": 8},
@@ -26,26 +23,14 @@ SMALL: dict[str, dict[str, Any]] = {
 each = pytest.mark.parametrize("face", FACES, ids=lambda face: face.__name__)
 
 
-def _peer() -> Any:
-    """CompressAI's models; the benchmarks know how to import them."""
-    spec = importlib.util.spec_from_file_location("pair", ROOT / "benchmarks" / "pair.py")
-    assert spec is not None
-    assert spec.loader is not None
-    pair = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(pair)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # those of what it imports
-        return pair.peer_models()
-
-
-peer = _peer()
+peer_models = peer("models")
 
 
 def pair_of(face: type[Face]) -> tuple[Any, Any]:
     """Small models with the same weights, whose latents spread over many tables; CompressAI's comes second."""
     torch.manual_seed(0)
     sizes = SMALL.get(face.__name__, {"N": 8, "M": 12})
-    ours, theirs = face(**sizes).eval(), getattr(peer, face.__name__)(**sizes).eval()
+    ours, theirs = face(**sizes).eval(), getattr(peer_models, face.__name__)(**sizes).eval()
     with torch.no_grad():
         for name, part in ours.named_modules():
             if name.startswith("g_a.") and isinstance(part, nn.Conv2d):
@@ -131,6 +116,6 @@ def test_weights_pass_both_ways_with_their_tables() -> None:
     theirs.update()
     fresh = models.MeanScaleHyperprior.from_state_dict(theirs.state_dict())
     assert not fresh.update()
-    back = peer.MeanScaleHyperprior.from_state_dict(fresh.state_dict())
+    back = peer_models.MeanScaleHyperprior.from_state_dict(fresh.state_dict())
     assert all(torch.equal(tensor, back.state_dict()[key]) for key, tensor in theirs.state_dict().items())
     assert ours.N == back.N

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
+from peer import peer
 
 TESTS = Path(__file__).parents[1]
 
@@ -24,9 +24,7 @@ def _module(path: Path) -> Any:
 checks = _module(TESTS / "field_scripts" / "checks.py")
 # The scripts import CompressAI and its dependencies, whose warnings are no concern of ours.
 pytestmark = pytest.mark.filterwarnings("ignore")
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    _module(TESTS.parent / "benchmarks" / "pair.py").peer_models()
+assert peer("models")
 
 
 @pytest.mark.parametrize("arch", ["bmshj2018-factorized", "bmshj2018-hyperprior", "mbt2018-mean", "cheng2020-anchor"])

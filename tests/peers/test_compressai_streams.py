@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import warnings
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from peer import peer
 
 from tinify.ans import BufferedRansEncoder, RansDecoder, RansEncoder
 from tinify.coders import CdfTables, pmf_to_quantized_cdf, pmfs_to_quantized_cdfs
@@ -17,25 +14,11 @@ from tinify.coders.compat import CompatCoder
 from tinify.entropy_models import EntropyBottleneck, GaussianConditional
 from tinify.errors import InputError
 
-ROOT = Path(__file__).parents[2]
 REACH = (1 << 27) - 70_000
 """Escapes from here on make CompressAI's encoder loop for ever."""
 
 
-def _peer() -> tuple[Any, Any]:
-    """CompressAI's compiled modules; the benchmarks know how to import it."""
-    spec = importlib.util.spec_from_file_location("pair", ROOT / "benchmarks" / "pair.py")
-    assert spec is not None
-    assert spec.loader is not None
-    pair = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(pair)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # those of what it imports
-        pair.peer_models()
-    return importlib.import_module("compressai.ans"), importlib.import_module("compressai._CXX")
-
-
-peer, peer_cxx = _peer()
+peer_ans, peer_cxx = peer("ans"), peer("_CXX")
 
 
 def random_tables(random: np.random.Generator) -> CdfTables:
@@ -80,13 +63,13 @@ def lists(tables: CdfTables) -> tuple[Any, Any, Any]:
 
 def check(tables: CdfTables, symbols: Any, indexes: Any) -> None:
     arguments = symbols.tolist(), indexes.tolist(), *lists(tables)
-    expected = peer.RansEncoder().encode_with_indexes(*arguments)
+    expected = peer_ans.RansEncoder().encode_with_indexes(*arguments)
     assert RansEncoder().encode_with_indexes(*arguments) == expected
     assert RansEncoder().encode_with_indexes(symbols, indexes, tables.cdfs, tables.sizes, tables.offsets) == expected
     assert tables.encode(symbols, indexes, coder=CompatCoder()) == expected
     assert RansDecoder().decode_with_indexes(expected, *arguments[1:]) == arguments[0]
     assert (tables.decode(expected, indexes, coder=CompatCoder()) == symbols).all()
-    assert peer.RansDecoder().decode_with_indexes(expected, *arguments[1:]) == arguments[0]
+    assert peer_ans.RansDecoder().decode_with_indexes(expected, *arguments[1:]) == arguments[0]
 
 
 # CompressAI writes past its buffer where a string has more words than bins and nibbles: three symbols are enough.
@@ -124,7 +107,7 @@ def test_escapes_up_to_the_farthest(far: int) -> None:
 @pytest.mark.parametrize("seed", range(50))
 def test_slices(seed: int) -> None:
     random = np.random.default_rng(seed)
-    ours, theirs = BufferedRansEncoder(), peer.BufferedRansEncoder()
+    ours, theirs = BufferedRansEncoder(), peer_ans.BufferedRansEncoder()
     slices = []
     for _ in range(random.integers(2, 6)):
         tables = random_tables(random)
@@ -134,7 +117,7 @@ def test_slices(seed: int) -> None:
         theirs.encode_with_indexes(symbols.tolist(), indexes.tolist(), *lists(tables))
     string = ours.flush()
     assert string == theirs.flush()
-    readers = RansDecoder(), peer.RansDecoder()
+    readers = RansDecoder(), peer_ans.RansDecoder()
     for reader in readers:
         reader.set_stream(string)
         for values, rows, tables in slices:
@@ -187,7 +170,7 @@ def test_integer_cdfs_of_a_table(seed: int) -> None:
 
 
 def test_tables_of_the_entropy_models() -> None:
-    models = importlib.import_module("compressai.entropy_models")
+    models = peer("entropy_models")
     gaussian = GaussianConditional(None)
     theirs = models.GaussianConditional(gaussian.scale_table.tolist())
     gaussian.update()
