@@ -15,7 +15,9 @@ from tinify.spec.reader import Node, lift
 
 @dataclass(frozen=True)
 class PartRow:
-    """One component of an architecture: where it is (a path as in the state dict), what it is, and its shapes.
+    """One component of an architecture: where it is, what it is, and its shapes.
+
+    ``path`` is that of the state dict, save that the children of a list have numbers.
 
     ``cost`` is its own, without that of its children; None where its declaration has no cost rule.
     """
