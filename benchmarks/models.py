@@ -53,7 +53,7 @@ def main(names: tuple[str, ...], image: Path | None, rounds: int, threads: int, 
     click.echo(f"{_sizes(found)}\n")
     failures = [f"{name}: {failure}" for name, one in found.items() for failure in _failures(name, one)]
     if trained is None:
-        click.echo("No bfloat16 transforms here (processor or tinify): nothing is said of them.")
+        click.echo("This processor has no bfloat16: nothing is said of them.")
     else:
         lost, more = trained["lost"], trained["bytes"]
         click.echo(f"bfloat16 costs {TRAINED} {lost:.4f} dB of {trained['float32_psnr']:.2f}, and {more:.2%} of bytes")

@@ -24,10 +24,8 @@ Seconds = dict[str, float]
 
 
 def has_bfloat16() -> bool:
-    """Whether this processor multiplies bfloat16 itself, and tinify's models can be told to."""
-    from tinify.models import CompressionModel
-
-    return hasattr(CompressionModel, "transforms_in") and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    """Whether this processor multiplies bfloat16 itself."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 class Subject:
@@ -93,7 +91,7 @@ def load(way: str, checkpoint: Path, image: Path, name: str, rounds: int = 1) ->
         return Subject(load_peer(checkpoint, name), x, min(rounds, SERIAL_ROUNDS) if PAIRS[name].serial else rounds)
     model = load_ours(checkpoint)
     if way == HALF:
-        model = model.transforms_in(torch.bfloat16)
+        model.transform_dtype = torch.bfloat16
     return Subject(model, x.contiguous(memory_format=torch.channels_last), rounds)
 
 
