@@ -31,7 +31,7 @@ from tinify.spec.json_schema import schema
 from tinify.testing.run import jobs
 
 ROOT = Path(__file__).parents[1]
-NAMES = ("README.md", "docs/coding.md", "docs/compressai.md", "docs/plugins.md", "docs/specs.md")
+NAMES = ("README.md", "docs/coding.md", "docs/compressai.md", "docs/models.md", "docs/plugins.md", "docs/specs.md")
 PAGES = {name: (ROOT / name).read_text(encoding="utf-8") for name in NAMES}
 README = PAGES["README.md"]
 MOST_LINES = 30
@@ -67,7 +67,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], P
     return made
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/coding.md", "docs/compressai.md", "docs/specs.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/coding.md", "docs/compressai.md", "docs/models.md", "docs/specs.md"])
 def test_python_blocks_run_in_order(page: str, folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
     folder(page)
     module = types.ModuleType("page")
