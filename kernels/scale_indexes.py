@@ -36,4 +36,4 @@ def _count(scales: Any, table: Any, indexes: Any) -> None:
         for j in range(len(table) - 1):
             entry = table[j]
             for i in range(len(block)):
-                counts[i] += one if entry < block[i] else none
+                counts[i] += none if block[i] <= entry else one  # so that NaN counts as large

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import inspect
+import math
 import os
 import re
 import subprocess
@@ -34,6 +36,13 @@ def test_a_scales_index_counts_the_smaller_entries(values: list[float], entries:
     found = scale_indexes(torch.tensor(values), table)
     assert found.dtype == torch.int32
     assert found.tolist() == [int(sum(bool(v > t) for t in table[:-1].tolist())) for v in torch.tensor(values).tolist()]
+
+
+def test_scales_that_are_no_numbers_have_one_row_for_all() -> None:
+    strange, table = torch.tensor([math.nan, math.inf, -math.inf]), torch.tensor([0.5, 1.0, 2.0])
+    activate()
+    defined: torch.Tensor = inspect.unwrap(scale_indexes)(strange, table)
+    assert torch.equal(scale_indexes(strange, table), defined)
 
 
 def test_the_operator_is_sound() -> None:
