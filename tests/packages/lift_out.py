@@ -36,7 +36,7 @@ def main(plugins: Path, folder: Path) -> None:
     (folder / "pyproject.toml").write_text(PROJECT)
     renamed = 0
     for file in package.glob("*.py"):
-        text, count = re.subn(rf'("(?:{KINDS})",\s*")(?=[a-z_]+",\s*target=)', r"\1ext/", file.read_text())
+        text, count = re.subn(rf'("(?:{KINDS})",\s*")(?=[a-z0-9_]+",\s*target=)', r"\1ext/", file.read_text())
         file.write_text(re.sub(r'(Slot\("\w+", default=")', r"\1ext/", text))
         renamed += count
     assert renamed, f"no declarations found in {plugins / 'vocabulary'}"

@@ -8,8 +8,8 @@ from typing import NoReturn
 import numpy as np
 
 from tinify.coders.coder import IntArray, SymbolReader
-from tinify.coders.compat_kernels import LOW, pop_compat, push_compat
-from tinify.coders.compat_tables import line
+from tinify.coders.compat_kernels import LOW, pop_compat, pop_rows, push_compat
+from tinify.coders.compat_tables import Line, line, of_bins
 from tinify.coders.tables import CdfTables
 from tinify.errors import CorruptStreamError
 
@@ -44,14 +44,35 @@ class CompatCoder:
 
 def write(slices: Iterable[tuple[CdfTables, IntArray, IntArray]]) -> bytes:
     """The string of slices of symbols, each with tables and indexes of its own."""
-    x, words = LOW, []
+    x, words = LOW, list[bytes]()
     for tables, symbols, indexes in reversed(list(slices)):
         form = line(tables)
-        out = np.empty(2 * min(symbols.size, _BLOCK) + 1, np.uint32)
         for end in range(symbols.size, 0, -_BLOCK):
             here = slice(max(0, end - _BLOCK), end)
-            x, begin = push_compat(symbols[here], indexes[here], form.rows, form.steps, form.inverses, x, out)
-            words.append(out[begin:].astype("<u4", copy=False).tobytes())
+            x = _push(form, symbols[here], indexes[here], x, words)
+    return _string(x, words)
+
+
+def write_bins(starts: IntArray, widths: IntArray) -> bytes:
+    """The string of bins that were looked up already, none of them an escape."""
+    x, words = LOW, list[bytes]()
+    for end in range(starts.size, 0, -_BLOCK):
+        here = slice(max(0, end - _BLOCK), end)
+        count = end - here.start
+        form = of_bins(starts[here], widths[here])
+        x = _push(form, np.zeros(count, np.int32), np.arange(count, dtype=np.int32), x, words)
+    return _string(x, words)
+
+
+def _push(form: Line, symbols: IntArray, indexes: IntArray, x: int, words: list[bytes]) -> int:
+    out = np.empty(2 * symbols.size + 1, np.uint32)
+    x, begin = push_compat(symbols, indexes, form.rows, form.steps, form.inverses, x, out)
+    words.append(out[begin:].astype("<u4", copy=False).tobytes())
+    return x
+
+
+def _string(x: int, words: list[bytes]) -> bytes:
+    """Words that were put aside from the last to the first, behind the state."""
     return b"".join([x.to_bytes(8, "little"), *reversed(words)])
 
 
@@ -72,6 +93,11 @@ class CompatReader:
         form = line(tables)
         if pop_compat(self._words, self._state, indexes, form.rows, form.steps, form.table, out) < indexes.size:
             self._corrupt("it ends too early, or an escape is none")
+
+    def pop_rows(self, cdfs: IntArray, out: IntArray) -> None:
+        """Decodes a symbol by each row of ``cdfs``, (symbols, bins + 1); where it escapes, the string is damaged."""
+        if pop_rows(self._words, self._state, cdfs, out) < out.size:
+            self._corrupt("it ends too early, or a symbol is an escape")
 
     def finish(self) -> None:
         """Raises :class:`~tinify.errors.CorruptStreamError` unless the string was consumed exactly."""

@@ -152,3 +152,29 @@ def pop_compat(
         out[i] = value + wide(rows[row, 1])
     state[0], state[1] = x, k
     return indexes.size
+
+
+@kernel(nb.int64(array(nb.uint32, readonly=True), array(nb.int64), ROWS, array(nb.int32)))
+def pop_rows(words: Words, state: Int64s, cdfs: Int32s, out: Int32s) -> int:
+    """Decodes a symbol by each row of ``cdfs``, that ends with an escape bin, which no symbol may have.
+
+    In other things it is as :func:`pop_compat`.
+    """
+    x, k, limit, bins = state[0], state[1], words.size - 1, wide(cdfs.shape[1]) - 1
+    for i in range(out.size):
+        slot = x & 65535
+        value, end = wide(0), bins
+        while end - value > 1:
+            middle = (value + end) >> 1
+            low = cdfs[i, middle] <= slot
+            value, end = (middle if low else value), (end if low else middle)
+        start = wide(cdfs[i, value])
+        x = (wide(cdfs[i, end]) - start) * (x >> 16) + slot - start
+        short = x < LOW
+        x = (x << 32) | wide(words[k]) if short else x
+        k += wide(short)
+        if k > limit or end == bins:
+            return i
+        out[i] = value
+    state[0], state[1] = x, k
+    return out.size

@@ -51,13 +51,27 @@ def _align(tables: CdfTables) -> Line:
     parts, _ = _divide(bins, lows.reshape(-1), 1 << PART)
     table[shared] = table.size + (np.arange(shared.size) << (BUCKET - PART)) << 32
 
-    inverses, logarithms = _inverse(widths)
+    steps, inverses = _steps(starts % 65536, widths)
     return Line(
         rows=np.stack([firsts, tables.offsets, count - 1], axis=1).astype(np.int32),
-        steps=starts % 65536 | widths << 16 | logarithms << 33,
+        steps=steps,
         inverses=inverses,
         table=np.concatenate([table, parts]),
     )
+
+
+def of_bins(starts: IntArray, widths: IntArray) -> Line:
+    """A row for each bin, in which it is symbol 0; only to push by."""
+    steps, inverses = _steps(starts.astype(np.int64), widths.astype(np.int64))
+    numbers = np.arange(starts.size, dtype=np.int32)
+    rows = np.stack([numbers, np.zeros_like(numbers), np.ones_like(numbers)], axis=1)
+    return Line(rows, steps, inverses, table=np.empty(0, np.int64))
+
+
+def _steps(starts: Int64s, widths: Int64s) -> tuple[Int64s, Int64s]:
+    """Steps and inverses of a :class:`Line`."""
+    inverses, logarithms = _inverse(widths)
+    return starts | widths << 16 | logarithms << 33, inverses
 
 
 def _divide(bins: tuple[Int64s, Int64s, Int64s], lows: Int64s, size: int) -> tuple[Int64s, Int64s]:

@@ -36,9 +36,9 @@ class GaussianMixtureConditional(GaussianConditional):
 
     For coding, parameters become small integers (a scale the nearest of ``scale_table``, a mean a multiple of 1/256, a
     weight one of 1/65536), from which every symbol's probability is worked out in integers. So the strings are the
-    mixture's own, whatever ``coder`` says, and the coding tables, those of
-    :class:`~tinify.entropy_models.GaussianConditional`, are kept for the field's checkpoints alone. Other arguments are
-    those of that class. Cheng et al., CVPR 2020, section 3.2.
+    mixture's own, whatever ``coder`` says, save that ``compress`` and ``decompress`` write and read CompressAI's under
+    the coder ``compat``. The coding tables, those of :class:`~tinify.entropy_models.GaussianConditional`, are kept for
+    the field's checkpoints alone. Other arguments are those of that class. Cheng et al., CVPR 2020, section 3.2.
 
     >>> model = GaussianMixtureConditional(K=2).eval()
     >>> ones, weights = torch.ones(1, 2, 1, 1), torch.full((1, 2, 1, 1), 0.5)
@@ -109,27 +109,43 @@ class GaussianMixtureConditional(GaussianConditional):
         """One string of the whole batch, and ``y`` rounded: ``((string, abs_max, zero_bitmap), y_hat)``.
 
         As in the field, ``abs_max`` is one more than the whole part of the greatest magnitude, and ``zero_bitmap`` has
-        a 0 for each channel that is zero everywhere and a 1 for the others. ``decompress`` has no need of them.
+        a 0 for each channel that is zero everywhere and a 1 for the others. ``decompress`` needs them for CompressAI's
+        strings alone, those of the coder ``compat``.
         """
         self._check((scales, means, weights), y)
         if not torch.isfinite(y).all():
             raise InputError("the tensor to be coded has NaN or infinite elements: check the input and the weights")
         y_hat = torch.round(y.float())
-        writer = self.writer()
-        writer.write(y_hat.int(), scales, means, weights)
         abs_max = 1 + int(y.abs().max()) if y.numel() else 1
         zero_bitmap = (y_hat != 0).flatten(2).any(2).any(0).long()
-        return (writer.finish(), abs_max, zero_bitmap), y_hat
+        if self._is_compat():
+            params = self._of_channels(zero_bitmap, scales, means, weights)
+            string = write_mixture(y_hat[:, zero_bitmap > 0].int().flatten(), abs_max, params)
+        else:
+            writer = self.writer()
+            writer.write(y_hat.int(), scales, means, weights)
+            string = writer.finish()
+        return (string, abs_max, zero_bitmap), y_hat
 
     @torch.no_grad()
     def decompress(  # type: ignore[override]
         self, strings: bytes, abs_max: Any, zero_bitmap: Any, scales: Tensor, means: Tensor, weights: Tensor
     ) -> Tensor:
         """The ``y_hat`` that ``compress`` returned, float32."""
-        reader = self.reader(strings, self.size(scales, means, weights).numel())
+        size = self.size(scales, means, weights)
+        if self._is_compat():
+            coded = self._bitmap(zero_bitmap, size[1])
+            symbols = read_mixture(strings, abs_max, self._of_channels(coded, scales, means, weights))
+            y_hat = torch.zeros(size, device=scales.device)
+            y_hat[:, coded > 0] = symbols.float().reshape(size[0], -1, *size[2:]).to(scales.device)
+            return y_hat
+        reader = self.reader(strings, size.numel())
         symbols = reader.read(scales, means, weights)
         reader.finish()
         return symbols.float()
+
+    def _is_compat(self) -> bool:
+        return getattr(self.coder or default_coder(), "name", "") == "compat"
 
     def _check(self, params: Sequence[Tensor], inputs: Tensor | None = None) -> None:
         shapes = [tuple(one.shape) for one in params]
