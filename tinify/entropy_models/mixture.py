@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tinify.coders.default import default_coder
 from tinify.entropy_models.base import full_precision
 from tinify.entropy_models.gaussian import (
     SCALES_LEVELS,
@@ -18,6 +19,7 @@ from tinify.entropy_models.gaussian import (
     GaussianConditional,
     get_scale_table,
 )
+from tinify.entropy_models.mixture_compat import check_finite, read_mixture, write_mixture
 from tinify.errors import InputError
 from tinify.ops import scale_indexes
 
@@ -119,8 +121,7 @@ class GaussianMixtureConditional(GaussianConditional):
         abs_max = 1 + int(y.abs().max()) if y.numel() else 1
         zero_bitmap = (y_hat != 0).flatten(2).any(2).any(0).long()
         if self._is_compat():
-            params = self._of_channels(zero_bitmap, scales, means, weights)
-            string = write_mixture(y_hat[:, zero_bitmap > 0].int().flatten(), abs_max, params)
+            string = write_mixture(y_hat, abs_max, zero_bitmap, [self._apart(one) for one in (scales, means, weights)])
         else:
             writer = self.writer()
             writer.write(y_hat.int(), scales, means, weights)
@@ -132,14 +133,10 @@ class GaussianMixtureConditional(GaussianConditional):
         self, strings: bytes, abs_max: Any, zero_bitmap: Any, scales: Tensor, means: Tensor, weights: Tensor
     ) -> Tensor:
         """The ``y_hat`` that ``compress`` returned, float32."""
-        size = self.size(scales, means, weights)
+        self._check((scales, means, weights))
         if self._is_compat():
-            coded = self._bitmap(zero_bitmap, size[1])
-            symbols = read_mixture(strings, abs_max, self._of_channels(coded, scales, means, weights))
-            y_hat = torch.zeros(size, device=scales.device)
-            y_hat[:, coded > 0] = symbols.float().reshape(size[0], -1, *size[2:]).to(scales.device)
-            return y_hat
-        reader = self.reader(strings, size.numel())
+            return read_mixture(strings, abs_max, zero_bitmap, [self._apart(one) for one in (scales, means, weights)])
+        reader = self.reader(strings, self.size(scales, means, weights).numel())
         symbols = reader.read(scales, means, weights)
         reader.finish()
         return symbols.float()
@@ -171,10 +168,7 @@ class GaussianMixtureConditional(GaussianConditional):
         Every step is exact or rounds correctly, so equal parameters give equal integers on any device.
         """
         scales, means, weights = (self._apart(one.float()).flatten(2) for one in params)
-        for name, one in (("scales", scales), ("means", means), ("weights", weights)):
-            # The sum tells as much nearly always, in a tenth of the time.
-            if not torch.isfinite(one.sum()) and not torch.isfinite(one).all():
-                raise InputError(f"{name} of a mixture are NaN or infinite: check the input and the weights")
+        check_finite(scales, means, weights)
         table = self.scale_table.double().cpu()
         nearest = torch.cat(((table[:-1] * table[1:]).sqrt(), table[-1:])).to(scales)
         indexes = scale_indexes(self.lower_bound_scale(scales), nearest)
