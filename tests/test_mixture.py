@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import copy
+import itertools
+import math
 
+import numpy as np
 import pytest
 import torch
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+import tinify
+from tinify.ans import RansEncoder
+from tinify.coders.compat import CompatCoder
 from tinify.coders.range_coder import RangeCoder
 from tinify.entropy_models import GaussianConditional, GaussianMixtureConditional
+from tinify.entropy_models.mixture_compat import mixture_rows
 from tinify.errors import CorruptStreamError, InputError
 from tinify.latent_codecs import GaussianConditionalLatentCodec
 from tinify.models import build_part
@@ -180,6 +187,122 @@ def test_a_latent_of_zeros() -> None:
     assert torch.equal(GaussianMixtureConditional(3).decompress(string, abs_max, zero_bitmap, *params), y_hat)
 
 
+def compat(K: int) -> GaussianMixtureConditional:
+    """A mixture that writes CompressAI's strings."""
+    model = GaussianMixtureConditional(K)
+    model.coder = CompatCoder()
+    return model
+
+
+def readable_row(abs_max: int, scales: list[float], means: list[float], weights: list[float]) -> list[int]:
+    """The row of one mixture, as the format's description says it."""
+    f, total = np.float32, [np.float32(0)] * (2 * abs_max + 1)
+
+    def below(v: float, scale: float, mean: float) -> np.float32:
+        width = f(min(max(f(scale), f(0.11)), f(256))) * f(math.sqrt(2))
+        return f(0.5) * (f(1) + f(torch.erf(torch.tensor((f(v) - (f(mean) + f(abs_max))) / width))))
+
+    for scale, mean, weight in zip(scales, means, weights, strict=True):
+        for v in range(2 * abs_max + 1):
+            total[v] += f(weight) * (below(v + 0.5, scale, mean) - below(v - 0.5, scale, mean))
+    counts = [f(round(max(p, f(1 / 65535)) * f(65535))) for p in total]
+    ends = np.cumsum([float(count * f(65535) / f(sum(counts))) for count in counts]).astype(f).astype(int).tolist()
+    widths = [end - start for start, end in itertools.pairwise([0, *ends])]
+    wanted = widths.count(0)
+    donor = min((v for v, width in enumerate(widths) if width > wanted), key=lambda v: widths[v])
+    widths[donor] -= wanted
+    return [0, *itertools.accumulate(max(1, width) for width in widths), 65536]
+
+
+@given(st.integers(1, 40), st.integers(1, 4), st.integers(0, 2**31), st.sampled_from([0.02, 0.3, 3.0, 60.0]))
+def test_rows_are_those_of_the_description(abs_max: int, K: int, seed: int, width: float) -> None:
+    params = [one.reshape(K, 3) for one in parameters((1, 1, 3), K, seed, width)]
+    expected = [readable_row(abs_max, *(one[:, n].tolist() for one in params)) for n in range(3)]
+    assert mixture_rows(abs_max, *params).tolist() == expected
+
+
+@given(
+    st.tuples(st.integers(0, 2), st.integers(1, 4), st.integers(0, 3), st.integers(1, 5)),
+    st.integers(1, 5),
+    st.integers(0, 2**31),
+    st.sampled_from([0.05, 1.0, 9.0]),
+)
+@example((1, 3, 3, 3), 3, 0, 0.0)
+@example((1, 24, 20, 20), 2, 0, 2.0)
+@example((1, 2, 3, 3), 2, 0, 120.0)
+def test_compat_strings_are_of_rows_for_each_element(size: tuple[int, ...], K: int, seed: int, width: float) -> None:
+    params = parameters(size, K, seed, width)
+    y = sample(size, params, K, seed).clamp(-600, 600)
+    y[:, 1:2] = 0.2
+    (string, abs_max, bitmap), y_hat = compat(K).compress(y, *params)
+    assert torch.equal(compat(K).decompress(string, abs_max, bitmap.tolist(), *params), y_hat)
+    assert torch.equal(compat(K).decompress(string, torch.tensor(abs_max), bitmap, *params), y_hat)
+    coded = bitmap > 0
+    if not coded.any():
+        assert (string, abs_max) == (b"", 1)
+        return
+    apart = [one.unflatten(1, (K, -1))[:, :, coded].transpose(0, 1).flatten(1) for one in params]
+    symbols = (y_hat[:, coded].flatten().int() + abs_max).tolist()
+    count, rows = len(symbols), mixture_rows(abs_max, *apart)
+    sizes, offsets = [2 * abs_max + 3] * count, [0] * count
+    expected = RansEncoder().encode_with_indexes(symbols, list(range(count)), rows.tolist(), sizes, offsets)
+    assert string == expected
+
+
+def test_compat_has_no_string_for_zeros() -> None:
+    size = (1, 3, 4, 4)
+    params = parameters(size, 3)
+    (string, abs_max, bitmap), y_hat = compat(3).compress(0.4 * torch.ones(size), *params)
+    assert (string, abs_max, bitmap.tolist()) == (b"", 1, [0, 0, 0])
+    for empty in b"", bytes.fromhex("0000008000000000"):
+        assert torch.equal(compat(3).decompress(empty, abs_max, bitmap, *params), y_hat)
+
+
+def test_compat_leaves_other_strings_alone() -> None:
+    size = (2, 3, 2, 2)
+    params = parameters(size, 2)
+    symbols = sample(size, params, 2).round().int()
+    assert compat(2).encode(symbols, *params) == GaussianMixtureConditional(2).encode(symbols, *params)
+
+
+def test_compat_is_the_default_if_chosen() -> None:
+    size = (1, 3, 2, 2)
+    params = parameters(size, 2)
+    y = sample(size, params, 2) + 2
+    tinify.set_entropy_coder("compat")
+    try:
+        chosen = GaussianMixtureConditional(2).compress(y, *params)[0][0]
+    finally:
+        tinify.set_entropy_coder("ans")
+    assert chosen == compat(2).compress(y, *params)[0][0] != GaussianMixtureConditional(2).compress(y, *params)[0][0]
+
+
+def test_compat_names_damage_and_bad_input() -> None:
+    model, size = compat(3), (1, 4, 8, 8)
+    params = parameters(size, 3)
+    y = sample(size, params, 3)
+    (string, abs_max, bitmap), _ = model.compress(y, *params)
+    for wrong in (b"", string[:-4], string[:-1], string + bytes(4), b"\xff" * len(string)):
+        with pytest.raises(CorruptStreamError, match=f"a string of {len(wrong)} bytes is damaged"):
+            model.decompress(wrong, abs_max, bitmap, *params)
+    for value in (0, -1, True, 1.5, None, "3"):
+        with pytest.raises(InputError, match="whole number from 1"):
+            model.decompress(string, value, bitmap, *params)
+    for other in ([1, 1, 1], [1, 1, 1, 2], None, "1111", [1, 1, 1, torch.nan]):
+        with pytest.raises(InputError, match="a 0 or a 1 for each of 4 channels"):
+            model.decompress(string, abs_max, other, *params)
+    with pytest.raises(InputError, match="expected bytes"):
+        model.decompress([string], abs_max, bitmap, *params)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="add up to one"):
+        model.compress(y, *params[:2], 2 * params[2])
+    with pytest.raises(InputError, match="means of a mixture are NaN"):
+        model.decompress(string, abs_max, bitmap, params[0], params[1] * torch.nan, params[2])
+    with pytest.raises(InputError, match="no room for as many symbols"):
+        model.compress(y + 40000, *params)
+    with pytest.raises(InputError, match=r"abs_max 3001: .* no room"):
+        model.compress(torch.full(size, 3000.0), params[0].clamp(200, 200), 0 * params[1], params[2])
+
+
 @pytest.mark.parametrize("size", [(1, 4, 3, 5), (2, 4, 1, 1)])
 def test_inside_a_latent_codec(size: tuple[int, ...]) -> None:
     torch.manual_seed(0)
@@ -194,6 +317,17 @@ def test_inside_a_latent_codec(size: tuple[int, ...]) -> None:
     coded = codec.compress(y, side)
     assert torch.equal(codec(y, side)["y_hat"], coded["y_hat"])
     assert torch.equal(codec.decompress(coded["strings"], coded["shape"], side)["y_hat"], coded["y_hat"])
+
+
+def test_weights_are_for_mixtures() -> None:
+    y, side, chunks = torch.zeros(1, 4, 2, 2), torch.zeros(1, 36, 2, 2), ("scales", "means", "weights")
+    plain = GaussianConditionalLatentCodec(gaussian_conditional=GaussianConditional(None), chunks=chunks).eval()
+    uneven = GaussianConditionalLatentCodec(gaussian_conditional=GaussianMixtureConditional(3), chunks=chunks).eval()
+    for call in plain.compress, plain:
+        with pytest.raises(InputError, match=r"have weights, .* but the entropy model is GaussianConditional: take"):
+            call(y, side)
+    with pytest.raises(InputError, match=r"34 predicted channels: .* each of the chunks .* and of 3 components"):
+        uneven.compress(y, side[:, :34])
 
 
 SERIAL = """

@@ -23,11 +23,11 @@ _BLOCK = 1 << 19
 def write_mixture(y_hat: Tensor, abs_max: int, zero_bitmap: Tensor, params: Sequence[Tensor]) -> bytes:
     """The string of the channels of ``y_hat``, (batch, M, ...), that the bitmap has a 1 for; of none, ``b""``.
 
-    Parameters are the scales, means and weights, each (batch, K, M, ...). CompressAI reads the strings of one batch item.
+    Parameters are the scales, means and weights, each (batch, K, M, ...). CompressAI reads strings of one batch item.
     """
     from tinify.coders.compat import write_bins  # numba waits until something is coded
 
-    symbols = y_hat[:, zero_bitmap > 0].flatten().cpu().long() + abs_max
+    symbols = y_hat[:, zero_bitmap > 0].flatten().cpu().long() + _checked(abs_max)
     if not symbols.numel():
         return b""
     starts, ends = np.empty(symbols.numel(), np.int32), np.empty(symbols.numel(), np.int32)
@@ -42,15 +42,16 @@ def read_mixture(string: bytes, abs_max: Any, zero_bitmap: Any, params: Sequence
     from tinify.coders.compat import CompatReader
 
     batch, _, channels, *rest = params[0].shape
-    coded = _bitmap(zero_bitmap, channels).to(params[0].device)
+    abs_max, coded = _checked(abs_max), _bitmap(zero_bitmap, channels).to(params[0].device)
     y_hat = torch.zeros(batch, channels, *rest, device=params[0].device)
-    symbols = np.empty(y_hat[:, coded].numel(), np.int32)
+    size = y_hat[:, coded].shape
+    symbols = np.empty(size.numel(), np.int32)
     reader = CompatReader(as_bytes(string))
     for part, rows in _blocks(abs_max, coded, params):
         reader.pop_rows(rows.numpy(), symbols[part])
         symbols[part] -= abs_max
     reader.finish()
-    y_hat[:, coded] = torch.from_numpy(symbols).to(y_hat).reshape(batch, -1, *rest)
+    y_hat[:, coded] = torch.from_numpy(symbols).to(y_hat).reshape(size)
     return y_hat
 
 
@@ -62,14 +63,13 @@ def check_finite(scales: Tensor, means: Tensor, weights: Tensor) -> None:
             raise InputError(f"{name} of a mixture are NaN or infinite: check the input and the weights")
 
 
-def _blocks(abs_max: Any, coded: Tensor, params: Sequence[Tensor]) -> Iterator[tuple[slice, Tensor]]:
+def _blocks(abs_max: int, coded: Tensor, params: Sequence[Tensor]) -> Iterator[tuple[slice, Tensor]]:
     """Rows for some elements of the coded channels after others."""
     scales, means, weights = (one[:, :, coded].float().cpu().transpose(0, 1).flatten(1) for one in params)
     check_finite(scales, means, weights)
     if ((weights.sum(0) - 1).abs() > 1 / 256).any() or (weights < 0).any():
         raise InputError("the weights of a symbol do not add up to one: expected those of a softmax over components")
-    abs_max, count = _checked(abs_max), means.shape[1]
-    size = max(1, _BLOCK // (2 * abs_max + 3))
+    count, size = means.shape[1], max(1, _BLOCK // (2 * abs_max + 3))
     for start in range(0, count, size):
         part = slice(start, min(count, start + size))
         yield part, mixture_rows(abs_max, scales[:, part], means[:, part], weights[:, part])

@@ -39,9 +39,24 @@ class Chunks:
         self.scale_link = scale_link
 
     def __call__(self, predicted: Tensor, model: Any = None) -> list[Tensor]:
-        """Scales, means if predicted, weights if predicted; of ``model``, a mixture, each for all its components."""
+        """Scales, means if predicted, weights if predicted; of ``model``, a mixture, each for all its components.
+
+        Raises :class:`~tinify.errors.InputError` for weights of a model that is no mixture, and for channels that
+        cannot be split.
+        """
+        components = getattr(model, "K", 0) if "weights" in self.chunks else 1
+        if not components:
+            raise InputError(
+                f"chunks {self.chunks!r} have weights, those of a mixture's components, but the entropy model "
+                f"is {type(model).__name__}: take gaussian_mixture, or leave the weights out"
+            )
+        if predicted.shape[1] % (len(self.chunks) * components):
+            raise InputError(
+                f"{predicted.shape[1]} predicted channels: expected as many for each of the chunks {self.chunks!r}"
+                + (f" and of {components} components" if components > 1 else "")
+            )
         parts = dict(zip(self.chunks, predicted.float().chunk(len(self.chunks), 1), strict=True))
         parts["scales"] = _LINKS[self.scale_link](parts["scales"])
         if "weights" in parts:
-            parts["weights"] = torch.unflatten(parts["weights"], 1, (model.K, -1)).softmax(1).flatten(1, 2)
+            parts["weights"] = torch.unflatten(parts["weights"], 1, (components, -1)).softmax(1).flatten(1, 2)
         return [parts[name] for name in _NAMES if name in parts]
