@@ -152,7 +152,7 @@ def test_a_wavefront_sees_only_what_was_coded_before(height: int, width: int, ke
 
 def test_the_raster_is_in_order() -> None:
     assert [(int(row), int(column)) for row, column in raster_order(2, 3)] == [(r, c) for r in (0, 1) for c in range(3)]
-    assert list(wavefronts(0, 3, 2)) == list(wavefronts(3, 0, 2)) == []
+    assert wavefronts(0, 3, 2) == wavefronts(3, 0, 2) == ()
 
 
 def test_anchors_do_not_see_their_neighbours() -> None:
@@ -222,6 +222,8 @@ def test_wrong_parts_are_refused() -> None:
         RasterScanLatentCodec(GaussianConditional(None), nn.Identity(), nn.Conv2d(2, 4, 5, padding=2))  # type: ignore[arg-type]
     with pytest.raises(InputError, match="mask type 'A'"):
         RasterScanLatentCodec(GaussianConditional(None), nn.Identity(), MaskedConv2d(2, 4, 5, padding=2, mask_type="B"))
+    with pytest.raises(InputError, match="nothing but what comes before"):
+        RasterScanLatentCodec(GaussianConditional(None), nn.Identity(), CheckerboardMaskedConv2d(2, 4, 5, padding=2))
     with pytest.raises(InputError, match="expected a masked convolution"):
         CheckerboardLatentCodec(y=gaussian(), context_prediction=nn.Identity())
     with pytest.raises(InputError, match="anchor_parity 'both'"):

@@ -147,7 +147,10 @@ class ContextScan:
 
     def _places(self, rows: Any, columns: Any, array: Floats, pad: int) -> Int64s:
         """Where the channels of positions begin in an array of (batch, rows, columns, channels)."""
-        rows, columns = (np.ascontiguousarray(one, np.int64) for one in (rows, columns))
+        rows, columns = (
+            one.numpy() if isinstance(one, Tensor) and one.dtype == torch.int64 else np.ascontiguousarray(one, np.int64)
+            for one in (rows, columns)
+        )
         places = np.empty(len(array) * len(rows), np.int64)
         paired = rows.ndim == 1 and rows.shape == columns.shape
         if not paired or not _kernels().find(rows, columns, *self._size, pad, array, places):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -39,10 +40,10 @@ class RasterScanLatentCodec(LatentCodec):
         scale_link: str = "identity",
     ) -> None:
         super().__init__()
-        if getattr(context_prediction, "mask_type", "") != "A":
+        if not _is_causal(context_prediction):
             raise InputError(
                 f"context_prediction {type(context_prediction).__name__}: expected a MaskedConv2d of mask type 'A', "
-                "which does not see the position that it predicts"
+                "which sees nothing but what comes before the position that it predicts"
             )
         self.gaussian_conditional = gaussian_conditional
         self.entropy_parameters = entropy_parameters
@@ -72,11 +73,20 @@ class RasterScanLatentCodec(LatentCodec):
         return scan.result()
 
 
+def _is_causal(convolution: nn.Module) -> bool:
+    mask = getattr(convolution, "mask", None)
+    if not isinstance(mask, Tensor):
+        return False
+    taps = mask.flatten(2)
+    return mask.is_meta or not bool(taps[..., taps.shape[2] // 2 :].any())
+
+
 Step = tuple[Tensor, Tensor]
 """Rows and columns of the positions that are coded together."""
 
 
-def wavefronts(height: int, width: int, slope: int) -> Iterator[Step]:
+@lru_cache(maxsize=16)
+def wavefronts(height: int, width: int, slope: int) -> tuple[Step, ...]:
     """Steps of positions with one ``column + slope * row``: none of them sees another, nor one that comes later.
 
     ``slope`` is one more than a kernel reaches to the right.
@@ -84,10 +94,12 @@ def wavefronts(height: int, width: int, slope: int) -> Iterator[Step]:
     >>> [rows.tolist() for rows, _ in wavefronts(2, 4, 2)]
     [[0], [0], [0, 1], [0, 1], [1], [1]]
     """
+    found = []
     for step in range(width + slope * (height - 1) if height and width else 0):
         rows = torch.arange(max(0, -(-(step - width + 1) // slope)), min(height - 1, step // slope) + 1)
         if len(rows):  # a narrow latent leaves some steps empty
-            yield rows, step - slope * rows
+            found.append((rows, step - slope * rows))
+    return tuple(found)
 
 
 def raster_order(height: int, width: int) -> Iterator[Step]:

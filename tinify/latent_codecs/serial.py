@@ -44,6 +44,11 @@ class Serial(ABC):
         """Ends the strings, when every position has been coded."""
 
 
+def _items(x: Tensor, length: int) -> Sequence[Tensor]:
+    """Rows of a step by the item that they are of; most often there is one."""
+    return (x,) if len(x) == length else torch.split(x, length)
+
+
 class SerialEncoder(Serial):
     """Writes a string for each item, and hands them to ``keep``."""
 
@@ -51,17 +56,16 @@ class SerialEncoder(Serial):
         self, model: EntropyModel, y: Tensor, where: Tensor | None, keep: Callable[[list[bytes]], None]
     ) -> None:
         super().__init__(model, where)
-        self._y = y.permute(0, 2, 3, 1).contiguous()
+        self._y = y.permute(0, 2, 3, 1).flatten(1, 2).contiguous()
+        self._width = y.shape[3]
         self._keep = keep
         self._writers = [model.writer() for _ in y]
 
     def _step(self, rows: Tensor, columns: Tensor, params: Sequence[Tensor]) -> Tensor:
-        y = self._y[:, rows, columns].flatten(0, 1)
+        y = self._y.index_select(1, (rows * self._width + columns).to(self._y.device)).flatten(0, 1)
         centre = self._model.centre(y.shape, *params)
         symbols = self._model.quantize(y, "symbols", centre)
-        for writer, *part in zip(
-            self._writers, *(torch.split(one, len(rows)) for one in (symbols, *params)), strict=True
-        ):
+        for writer, *part in zip(self._writers, *(_items(one, len(rows)) for one in (symbols, *params)), strict=True):
             writer.write(*part)
         return self._model.dequantize(symbols, centre)
 
@@ -77,8 +81,9 @@ class SerialDecoder(Serial):
         self._readers = [model.reader(string, count) for string in strings]
 
     def _step(self, rows: Tensor, columns: Tensor, params: Sequence[Tensor]) -> Tensor:
-        parts = zip(*(torch.split(param, len(rows)) for param in params), strict=True)
-        symbols = torch.cat([reader.read(*part) for reader, part in zip(self._readers, parts, strict=True)])
+        parts = zip(*(_items(param, len(rows)) for param in params), strict=True)
+        read = [reader.read(*part) for reader, part in zip(self._readers, parts, strict=True)]
+        symbols = read[0] if len(read) == 1 else torch.cat(read)
         return self._model.dequantize(symbols, self._model.centre(symbols.shape, *params))
 
     def finish(self) -> None:
