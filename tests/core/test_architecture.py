@@ -44,6 +44,7 @@ FLOORS = {
     "checkpoint": 7,
     "codec": 8,
     "training": 8,
+    "evaluation": 9,
     "testing": 9,
     "zoo": 9,
     "cli": 10,

@@ -1,0 +1,1 @@
+"""Evaluation: codecs over folders of pictures, through real files; results, BD-rates, published curves, figures."""
