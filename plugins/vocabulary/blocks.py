@@ -175,7 +175,18 @@ class Gain(Pointwise):
         return Cost(x.channels)
 
 
+@component("layer", "gain_unit", target="tinify.layers.gain:GainUnit")
+class GainUnit(Pointwise):
+    """A learned factor for each channel and quality, in latents of variable rate (Cui et al. 2021)."""
+
+    points: Annotated[int, Range(2, 1024), "qualities, from 1 on; those between are interpolated"] = 10
+    span: Annotated[float, Range(1e-6, 1e6), "the best quality's factors over the worst's, at first"] = 1.0
+
+    def cost(self, x: Sig) -> Cost:
+        return Cost(2 * self.points * x.channels, 2 * x.channels / x.stride**2)
+
+
 BLOCKS = (
     MaskedConv, CheckerboardConv, SubpelConv, ResidualBlock, ResidualBlockStride, ResidualBlockUpsample,
-    ResidualBottleneck, Attention, ChannelRamp, Interleave, Gain,
+    ResidualBottleneck, Attention, ChannelRamp, Interleave, Gain, GainUnit,
 )  # fmt: skip

@@ -61,17 +61,20 @@ class EntropyBottleneckCodec(Weightless):
     "latent_codec",
     "gaussian_conditional",
     target="tinify.latent_codecs:GaussianConditionalLatentCodec",
-    slots={"gaussian_conditional": Slot("entropy_model", default="gaussian_conditional")},
+    slots={
+        "entropy_parameters": Slot("transform", optional=True),
+        "gaussian_conditional": Slot("entropy_model", default="gaussian_conditional"),
+    },
 )
 class GaussianConditionalCodec(Weightless):
-    """Codes a latent by Gaussians that the side information describes."""
+    """Codes a latent by Gaussians that the side information describes, or a network's parameters from it."""
 
     quantizer: Literal["noise", "ste"] = "noise"
     chunks: Chunks = ["scales", "means"]  # noqa: RUF012 - the decorator freezes it
     scale_link: ScaleLink = "identity"
 
     def shape(self, slots: Slots, y: Sig, side: Sig | None = None) -> Sig:
-        return _density(slots, self.chunks, y, side)
+        return _density(slots, self.chunks, y, None if side is None else slots("entropy_parameters", side))
 
 
 @component(
@@ -80,6 +83,7 @@ class GaussianConditionalCodec(Weightless):
     target="tinify.latent_codecs:HyperLatentCodec",
     slots={
         "entropy_bottleneck": Slot("entropy_model", default="entropy_bottleneck"),
+        "gain": Slot("layer", optional=True),
         "h_a": Slot("transform"),
         "h_s": Slot("transform"),
     },
@@ -91,7 +95,7 @@ class Hyper(Weightless):
     magnitude: bool = False
 
     def shape(self, slots: Slots, y: Sig, side: Sig | None = None) -> Sig:
-        z = slots("h_a", y)
+        z = slots("gain", slots("h_a", y))
         return slots("h_s", slots("entropy_bottleneck", z))
 
 
@@ -206,7 +210,38 @@ class ChannelConditional:
         return Cost(weights + biases, Fraction(weights) / y.stride**2)
 
 
+@component(
+    "latent_codec",
+    "quadtree",
+    target="tinify.latent_codecs:QuadtreeLatentCodec",
+    slots={"latent_codec": Slot("latent_codec")},
+)
+class Quadtree(Weightless):
+    """Folds squares of 2x2 positions into channels, whose four equal groups are the steps (Li et al. 2023)."""
+
+    def shape(self, slots: Slots, y: Sig, side: Sig | None = None) -> Sig:
+        if y.channels % 4:
+            raise ShapeError(f"a quadtree takes a multiple of 4 channels; the latent is {y}")
+        folded = y.strided(2).with_channels(4 * y.channels)
+        if slots("latent_codec", folded, side) != folded:
+            raise ShapeError(f"the latent codec must return the folded latent's shape, {folded}", "latent_codec")
+        return y
+
+
+@component(
+    "latent_codec",
+    "gain",
+    target="tinify.latent_codecs:GainLatentCodec",
+    slots={"gain": Slot("layer", default="gain_unit"), "latent_codec": Slot("latent_codec")},
+)
+class Gain(Weightless):
+    """Codes a latent times a learned factor for each channel and quality (Cui et al. 2021)."""
+
+    def shape(self, slots: Slots, y: Sig, side: Sig | None = None) -> Sig:
+        return slots("latent_codec", slots("gain", y), side)
+
+
 LATENT_CODECS = (
     EntropyBottleneckCodec, GaussianConditionalCodec, Hyper, Hyperprior, RasterScan, Checkerboard, ChannelGroups,
-    ChannelConditional,
+    ChannelConditional, Quadtree, Gain,
 )  # fmt: skip

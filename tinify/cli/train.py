@@ -6,7 +6,7 @@ import json
 import os
 from dataclasses import MISSING, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 import click
 from click.core import ParameterSource
@@ -26,10 +26,31 @@ def _settings(command: Any) -> Any:
     """An option for each setting of a run, with its default and its help; lambda may be left to the preset."""
     hints = get_type_hints(TrainingConfig)
     for setting in reversed(fields(TrainingConfig)):
-        kind = click.Choice(get_args(hints[setting.name])) if get_args(hints[setting.name]) else hints[setting.name]
+        kind = _kind(hints[setting.name])
         known = {} if setting.default is MISSING else {"default": setting.default, "show_default": True}
         command = click.option(f"--{setting.name}", type=kind, help=setting.metadata["help"], **known)(command)
     return command
+
+
+def _kind(hint: Any) -> Any:
+    if get_origin(hint) is Literal:
+        return click.Choice(get_args(hint))
+    return _Range() if get_args(hint) else hint
+
+
+class _Range(click.ParamType):  # type: ignore[type-arg]
+    """A number, or two with a colon between."""
+
+    name = "number or low:high"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            numbers = [float(part) for part in value.split(":", 1)]
+        except ValueError:
+            self.fail(f"{value!r} is neither a number nor LOW:HIGH", param, ctx)
+        return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
 
 
 @click.command("train")

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tinify.latent_codecs.stream import Decode, Encode, Estimate, Shape, Stream
+from tinify.latent_codecs.stream import Decode, Encode, Estimate, Quality, Shape, Stream
 
 
 class LatentCodec(nn.Module):
@@ -27,23 +27,26 @@ class LatentCodec(nn.Module):
         """The flow: what the decoder will have of ``y``, given its side information. ``y`` is None when decoding."""
         raise NotImplementedError
 
-    def forward(self, y: Tensor, side: Tensor | None = None) -> dict[str, Any]:
-        """Returns ``{"likelihoods": {name: Tensor}, "y_hat": Tensor}``."""
-        stream = Estimate(self.part)
+    def forward(self, y: Tensor, side: Tensor | None = None, quality: Quality = None) -> dict[str, Any]:
+        """Returns ``{"likelihoods": {name: Tensor}, "y_hat": Tensor}``.
+
+        ``quality`` is for codecs of variable rate; others ignore it.
+        """
+        stream = Estimate(self.part, quality)
         return {self.result: self.code(y, side, stream), "likelihoods": stream.likelihoods}
 
     @torch.no_grad()
-    def compress(self, y: Tensor, side: Tensor | None = None) -> dict[str, Any]:
+    def compress(self, y: Tensor, side: Tensor | None = None, quality: Quality = None) -> dict[str, Any]:
         """Returns ``{"strings": [[bytes, one for each batch item], ...], "shape": ..., "y_hat": Tensor}``."""
-        stream = Encode(self.part)
+        stream = Encode(self.part, quality)
         return {self.result: self.code(y, side, stream), "strings": stream.strings, "shape": stream.shape}
 
     @torch.no_grad()
     def decompress(
-        self, strings: Sequence[Sequence[bytes]], shape: Shape, side: Tensor | None = None
+        self, strings: Sequence[Sequence[bytes]], shape: Shape, side: Tensor | None = None, quality: Quality = None
     ) -> dict[str, Any]:
         """Returns ``{"y_hat": Tensor}``, equal to what ``compress`` returned."""
-        stream = Decode(strings, shape, self.part)
+        stream = Decode(strings, shape, self.part, quality)
         decoded = self.code(None, side, stream)
         stream.finish()
         return {self.result: decoded}

@@ -8,12 +8,14 @@ from torch import Tensor, nn
 from tinify.entropy_models import EntropyBottleneck
 from tinify.latent_codecs.base import LatentCodec
 from tinify.latent_codecs.stream import Stream
+from tinify.layers.gain import GainUnit
 
 
 class HyperLatentCodec(LatentCodec):
     """Codes ``z = h_a(y)`` by a factorized prior and returns ``h_s(z_hat)``, the parameters of ``y``'s density.
 
-    ``magnitude`` feeds ``|y|`` to ``h_a``, as models that predict scales alone do. Ballé et al., ICLR 2018, figure 4.
+    ``magnitude`` feeds ``|y|`` to ``h_a``, as models that predict scales alone do. ``gain`` makes ``z`` one of
+    variable rate. Ballé et al., ICLR 2018, figure 4.
     """
 
     result = "params"
@@ -26,6 +28,7 @@ class HyperLatentCodec(LatentCodec):
         h_s: nn.Module,
         quantizer: str = "noise",
         magnitude: bool = False,
+        gain: GainUnit | None = None,
     ) -> None:
         super().__init__()
         self.entropy_bottleneck = entropy_bottleneck
@@ -33,8 +36,12 @@ class HyperLatentCodec(LatentCodec):
         self.h_s = h_s
         self.quantizer = quantizer
         self.magnitude = magnitude
+        self.gain = gain
 
     def code(self, y: Tensor | None, side: Tensor | None, stream: Stream) -> Tensor:
         z = None if y is None else self.h_a(torch.abs(y) if self.magnitude else y)
-        params: Tensor = self.h_s(stream.code(self.entropy_bottleneck, z, quantizer=self.quantizer))
+        if self.gain is not None and z is not None:
+            z = self.gain(z, stream.quality)
+        z_hat = stream.code(self.entropy_bottleneck, z, quantizer=self.quantizer)
+        params: Tensor = self.h_s(z_hat if self.gain is None else self.gain.inverse(z_hat, stream.quality))
         return params

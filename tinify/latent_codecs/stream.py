@@ -18,6 +18,8 @@ from tinify.errors import CorruptStreamError, InputError
 from tinify.latent_codecs.serial import Serial, SerialDecoder, SerialEncoder
 from tinify.ops import quantize_ste
 
+Quality = float | Tensor | None
+
 Shape = Any
 """What a decoder cannot derive: a spatial size, or a mapping of such sizes by the names of latents."""
 
@@ -65,11 +67,13 @@ class Stream(ABC):
     """The place where a tensor becomes what the decoder will see of it.
 
     Likelihoods and shapes are kept by name: the path of the ``at`` calls, or ``"y"`` at the root. ``at``, ``group`` and
-    ``only`` give the stream of a part.
+    ``only`` give the stream of a part. ``quality`` is what a codec of variable rate was asked for: a number, or one for
+    each batch item.
     """
 
-    def __init__(self, name: str = "") -> None:
+    def __init__(self, name: str = "", quality: Quality = None) -> None:
         self.place = Place(name)
+        self.quality = quality
         self._coded: dict[str, Tensor | bool] = {}
 
     def _view(self, **changes: Any) -> Self:
@@ -124,8 +128,8 @@ class Stream(ABC):
 class Estimate(Stream):
     """Quantises by the training proxy and keeps the likelihoods."""
 
-    def __init__(self, name: str = "") -> None:
-        super().__init__(name)
+    def __init__(self, name: str = "", quality: Quality = None) -> None:
+        super().__init__(name, quality)
         self._kept: dict[str, dict[tuple[int, ...], Tensor]] = {}
 
     @property
@@ -158,8 +162,8 @@ class Estimate(Stream):
 class Encode(Stream):
     """Rounds, and keeps one string for each batch item of every coded tensor."""
 
-    def __init__(self, name: str = "") -> None:
-        super().__init__(name)
+    def __init__(self, name: str = "", quality: Quality = None) -> None:
+        super().__init__(name, quality)
         self._strings: tuple[list[list[bytes]], list[list[bytes]]] = ([], [])
         self._shapes: dict[str, torch.Size] = {}
 
@@ -205,8 +209,10 @@ class Encode(Stream):
 class Decode(Stream):
     """Ignores the latent it is given and reads it from strings."""
 
-    def __init__(self, strings: Iterable[Sequence[bytes]], shape: Shape, name: str = "") -> None:
-        super().__init__(name)
+    def __init__(
+        self, strings: Iterable[Sequence[bytes]], shape: Shape, name: str = "", quality: Quality = None
+    ) -> None:
+        super().__init__(name, quality)
         self._strings = deque(strings)
         self._shape = shape
 

@@ -9,6 +9,7 @@ from tinify.layers.attention import AttentionBlock
 from tinify.layers.basic import Gain, Interleave, Lambda, NamedLayer, Reshape, Transpose
 from tinify.layers.blocks import DepthwiseBlock
 from tinify.layers.convolutions import conv, deconv, pixel_shuffle, pixel_unshuffle
+from tinify.layers.gain import GainUnit
 from tinify.layers.gdn import GDN, GDN1
 from tinify.layers.masked import CheckerboardMaskedConv2d, MaskedConv2d
 from tinify.layers.ramp import sequential_channel_ramp
@@ -31,6 +32,7 @@ __all__ = [
     "CheckerboardMaskedConv2d",
     "DepthwiseBlock",
     "Gain",
+    "GainUnit",
     "Interleave",
     "Lambda",
     "MaskedConv2d",

@@ -30,11 +30,19 @@ def bits_per_pixel(output: dict[str, Any], target: Tensor) -> Tensor:
     return torch.stack(nats).sum() / (-math.log(2) * pixels)
 
 
+def bits_of_each(output: dict[str, Any], target: Tensor) -> Tensor:
+    """As :func:`bits_per_pixel`, for each picture: (batch,)."""
+    pixels = target.shape[2] * target.shape[3]
+    nats = [torch.log(likelihood).flatten(1).sum(1) for likelihood in output["likelihoods"].values()]
+    return torch.stack(nats).sum(0) / (-math.log(2) * pixels)
+
+
 class RateDistortionLoss(nn.Module):
     """``bpp + lmbda * 255**2 * MSE``, or ``bpp + lmbda * (1 - MS-SSIM)``.
 
-    ``forward(output, target)`` takes a model's output and the picture (batch, 3, height, width) in [0, 1], and returns
-    a dict of scalars, or just the one that ``return_type`` names: ``loss``, which is to be minimised, ``bpp_loss`` in
+    ``forward(output, target, lmbda, weight)`` takes a model's output and the picture (batch, 3, height, width) in
+    [0, 1], for models of variable rate also a lambda for each picture and a weight of its loss, and returns a dict of
+    scalars, or just the one that ``return_type`` names: ``loss``, which is to be minimised, ``bpp_loss`` in
     bits per pixel of the target, and ``mse_loss`` or ``ms_ssim_loss``. The last is MS-SSIM itself, in spite of the name
     that the field gave it. Raises :class:`~tinify.errors.InputError` for another ``return_type`` or metric (that one is
     a NotImplementedError too). Ballé et al., ICLR 2018, section 2.
@@ -51,7 +59,9 @@ class RateDistortionLoss(nn.Module):
         self.metric = metric
         self.return_type = return_type
 
-    def forward(self, output: dict[str, Any], target: Tensor) -> Any:
+    def forward(
+        self, output: dict[str, Any], target: Tensor, lmbda: Tensor | None = None, weight: Tensor | None = None
+    ) -> Any:
         losses = {"bpp_loss": bits_per_pixel(output, target)}
         x_hat = output["x_hat"].to(target.dtype)
         if self.metric == "mse":
@@ -61,4 +71,12 @@ class RateDistortionLoss(nn.Module):
             losses["ms_ssim_loss"] = ms_ssim(x_hat, target)
             distortion = 1 - losses["ms_ssim_loss"]
         losses["loss"] = losses["bpp_loss"] + self.lmbda * distortion
+        if lmbda is not None:
+            each = bits_of_each(output, target) + lmbda * self._distortion_of_each(x_hat, target)
+            losses["loss"] = (each if weight is None else weight * each).mean()
         return losses if self.return_type == "all" else losses[self.return_type]
+
+    def _distortion_of_each(self, x_hat: Tensor, target: Tensor) -> Tensor:
+        if self.metric == "mse":
+            return 255**2 * (x_hat - target).square().flatten(1).mean(1)
+        return torch.stack([1 - ms_ssim(a[None], b[None]) for a, b in zip(x_hat, target, strict=True)])

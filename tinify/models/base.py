@@ -23,7 +23,8 @@ from tinify.entropy_models import (
 )
 from tinify.errors import InputError, StateDictError, UnknownNameError
 from tinify.latent_codecs import LatentCodec
-from tinify.latent_codecs.stream import Shape
+from tinify.latent_codecs.stream import Quality, Shape
+from tinify.layers.gain import GainUnit
 from tinify.models.state_dict import differences, fit_keys
 from tinify.models.tree import tree_of
 from tinify.spec import Architecture, Spec
@@ -153,6 +154,20 @@ class CompressionModel(nn.Module):
         known = self.architecture or Architecture(type(self).__name__.lower(), None, {}, {}, {}, 1)
         return Spec.loads(replace(known, model=tree_of(self.spec_model())).to_yaml(), f"<{known.name}>")
 
+    @property
+    def qualities(self) -> tuple[float, float] | None:
+        """The lowest and the highest quality of a model of variable rate; None for one rate."""
+        return next((part.qualities for part in self.modules() if isinstance(part, GainUnit)), None)
+
+    def quality_at(self, place: Tensor) -> Tensor:
+        """The quality at a place from 0, the lowest, to 1; :class:`~tinify.errors.InputError` for one rate."""
+        if self.qualities is None:
+            raise InputError(
+                "this model has one rate, and a range of lambdas needs one of variable rate: give one lambda"
+            )
+        low, high = self.qualities
+        return low + place * (high - low)
+
     def aux_loss(self) -> Tensor:
         """The field's auxiliary loss, summed over the factorized priors; not needed by tinify's own training."""
         losses = [part.loss() for _, part in self.entropy_models() if isinstance(part, EntropyBottleneck)]
@@ -176,26 +191,35 @@ class SimpleVAECompressionModel(CompressionModel):
             known = dict(self.latent_codec.named_children())
             raise UnknownNameError.among("part of the latent codec", name, known) from None
 
-    def forward(self, x: Tensor) -> dict[str, Any]:
+    def forward(self, x: Tensor, quality: Quality = None) -> dict[str, Any]:
         self._check(x)
-        latent = self.latent_codec(self.g_a(x))
+        latent = self.latent_codec(self.g_a(x), **self._asked(quality))
         return {"x_hat": self.g_s(latent["y_hat"]), "likelihoods": latent["likelihoods"]}
 
     @torch.no_grad()
-    def compress(self, x: Tensor) -> dict[str, Any]:
+    def compress(self, x: Tensor, quality: Quality = None) -> dict[str, Any]:
         """Returns ``{"strings": ..., "shape": ..., "y_hat": Tensor}``; the decoder will have that ``y_hat``."""
         self._check(x)
-        packed: dict[str, Any] = self.latent_codec.compress(self._transform(self.g_a, x))
+        y = self._transform(self.g_a, x)
+        packed: dict[str, Any] = self.latent_codec.compress(y, **self._asked(quality))
         return packed
 
     @torch.no_grad()
-    def decompress(self, strings: Sequence[Sequence[bytes]], shape: Shape) -> dict[str, Any]:
-        return self.reconstruct(self.latent_codec.decompress(strings, shape)["y_hat"])
+    def decompress(self, strings: Sequence[Sequence[bytes]], shape: Shape, quality: Quality = None) -> dict[str, Any]:
+        latent = self.latent_codec.decompress(strings, shape, **self._asked(quality))
+        return self.reconstruct(latent["y_hat"])
 
     @torch.no_grad()
     def reconstruct(self, y_hat: Tensor) -> dict[str, Any]:
         """The decoder's picture of a coded latent: ``{"x_hat": Tensor}``, clamped to [0, 1]."""
         return {"x_hat": self._transform(self.g_s, y_hat).clamp(0, 1)}
+
+    def _asked(self, quality: Quality) -> dict[str, Any]:
+        if quality is None:
+            return {}
+        if self.qualities is None:
+            raise InputError(f"quality {quality}: this model has one rate; leave the quality out")
+        return {"quality": quality}
 
     def _transform(self, transform: nn.Module, x: Tensor) -> Tensor:
         reduced = self.transform_dtype != torch.float32

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 from tinify.errors import CheckpointError, InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def _setting(default: Any, text: str) -> Any:
@@ -22,7 +26,11 @@ class TrainingConfig:
     (0.5, 1.0)
     """
 
-    lmbda: float = field(metadata={"help": "Weight of distortion against bits; else that of the preset."})
+    lmbda: float | tuple[float, float] = field(
+        metadata={
+            "help": "Weight of distortion against bits, or LOW:HIGH over the qualities of a model of variable rate."
+        }
+    )
     metric: Literal["mse", "ms-ssim"] = _setting("mse", "Distortion.")
     loss: str = _setting("rate_distortion", "Loss: the name of a component, or {type: NAME, ...} as in a spec.")
     steps: int = _setting(100_000, "Length of the run.")
@@ -37,16 +45,27 @@ class TrainingConfig:
     precision: Literal["float32", "bfloat16"] = _setting("float32", "Of the transforms, by autocast.")
 
     def __post_init__(self) -> None:
-        for name in ("lmbda", "steps", "batch", "crop", "lr", "clip"):
+        object.__setattr__(self, "lmbda", _weights(self.lmbda))
+        for name in ("steps", "batch", "crop", "lr", "clip"):
             value = getattr(self, name)
             if not isinstance(value, int | float) or not value > 0:
                 raise InputError(f"{name} is {value!r}: expected a positive number")
         for name, hint in get_type_hints(type(self)).items():
-            if get_args(hint) and getattr(self, name) not in get_args(hint):
+            if get_origin(hint) is Literal and getattr(self, name) not in get_args(hint):
                 known = ", ".join(get_args(hint))
                 raise InputError(f"unknown {name} {getattr(self, name)!r}: expected one of {known}")
         if not 0 <= self.ema < 1 or not 0 <= self.final <= 1 or self.warmup < 0 or not 0 <= self.seed < 2**32:
             raise InputError("ema must lie in [0, 1), final in [0, 1], warmup not be negative, and seed in [0, 2**32)")
+
+    def lmbda_at(self, place: Tensor) -> Tensor:
+        """Lambda at places from 0, the lowest quality, to 1: its logarithm runs evenly.
+
+        >>> import torch
+        >>> TrainingConfig(lmbda=(0.01, 1.0)).lmbda_at(torch.tensor([0.0, 0.5])).tolist()
+        [0.009999999776482582, 0.10000000149011612]
+        """
+        low, high = self.lmbda if isinstance(self.lmbda, tuple) else (self.lmbda, self.lmbda)
+        return low * (high / low) ** place
 
     def lr_at(self, step: int) -> float:
         """The learning rate of a step, counted from 0: a linear rise, then a cosine."""
@@ -66,3 +85,15 @@ class TrainingConfig:
         if strange:
             raise CheckpointError(f"these training settings differ from this version's: {', '.join(sorted(strange))}")
         return cls(**settings)
+
+
+def _weights(lmbda: object) -> float | tuple[float, float]:
+    """One lambda, or the lowest and the highest."""
+    pair = tuple(lmbda) if isinstance(lmbda, Sequence) and not isinstance(lmbda, str) else (lmbda,)
+    if len(pair) > 2 or not all(isinstance(value, int | float) and 0 < value < math.inf for value in pair):
+        raise InputError(f"lmbda is {lmbda!r}: expected a positive number, or the lowest and the highest of a range")
+    if len(pair) == 1:
+        return pair[0]
+    if not pair[0] < pair[1]:
+        raise InputError(f"lmbda runs from {pair[0]} to {pair[1]}: expected the lower one first")
+    return pair[0], pair[1]

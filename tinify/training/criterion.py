@@ -25,7 +25,9 @@ class Criterion:
         node = read(f"loss: {config.loss}", "--loss").mapping["loss"]
         kind = node.mapping.get("type", node)
         part = get_registry().find(("loss",), str(kind.plain()))
-        settings = {"lmbda": config.lmbda, "metric": config.metric}
+        self._config = config
+        middle = float(config.lmbda_at(torch.tensor(0.5)))
+        settings = {"lmbda": middle, "metric": config.metric}
         given = {name: lift(value, node.location) for name, value in settings.items() if part and name in part.params}
         written = node.mapping or {"type": kind}
         places = {**dict.fromkeys(given, node.location), **node.keys, "type": kind.location}
@@ -34,10 +36,19 @@ class Criterion:
         if isinstance(self.loss, nn.Module):
             self.loss.to(device).requires_grad_(False)  # some losses have weights, which are not those in training
 
-    def __call__(self, output: dict[str, Any], target: Tensor) -> Tensor:
-        """The scalar that training minimises."""
-        losses = self.loss(output, target)
+    def __call__(self, output: dict[str, Any], target: Tensor, place: Tensor | None = None) -> Tensor:
+        """The scalar that training minimises.
+
+        With a range of lambdas, ``place`` says where in it each picture is, from 0 to 1. Its loss is then divided by
+        the root of its lambda, which is about what it grows by, so that every rate counts alike.
+        """
+        losses = self.loss(output, target) if place is None else self.loss(output, target, *self._weights(place))
         total = losses.get("loss") if isinstance(losses, dict) else None
         if not isinstance(total, Tensor) or total.numel() != 1:
             raise PluginError(f"loss {self.name!r} returned {losses!r}: expected a dict with a scalar tensor 'loss'")
         return total.reshape(())
+
+    def _weights(self, place: Tensor) -> tuple[Tensor, Tensor]:
+        """Lambda and weight of each picture."""
+        lmbda = self._config.lmbda_at(place)
+        return lmbda, (self._config.lmbda_at(torch.full_like(place, 0.5)) / lmbda).sqrt()

@@ -95,9 +95,11 @@ def _step(state: TrainingState, x: torch.Tensor, criterion: Criterion, begun: fl
     for group in state.optimizer.param_groups:
         group["lr"] = config.lr_at(state.step)
     state.optimizer.zero_grad(set_to_none=True)
+    place = _places(len(x), x.device) if isinstance(config.lmbda, tuple) else None
+    asked = {} if place is None else {"quality": state.model.quality_at(place)}
     with torch.autocast(x.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-        output = state.model(x)
-    total = criterion(output, x)
+        output = state.model(x, **asked)
+    total = criterion(output, x, place)
     total.backward()  # type: ignore[no-untyped-call]
     for parameter in state.trained.values():
         # Not every loss reaches every parameter, but resuming asks for the moments of all.
@@ -123,3 +125,8 @@ def _step(state: TrainingState, x: torch.Tensor, criterion: Criterion, begun: fl
         lr=config.lr_at(state.step - 1),
         speed=len(x) / (time.perf_counter() - begun),
     )
+
+
+def _places(count: int, device: torch.device) -> torch.Tensor:
+    """Where in the range of qualities each crop is coded, from 0 to 1: one at random in each of ``count`` parts."""
+    return (torch.arange(count, device=device) + torch.rand(count, device=device)) / count

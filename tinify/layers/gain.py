@@ -1,0 +1,62 @@
+"""Gain units: one model for a whole range of rates."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from tinify.errors import InputError
+
+
+class GainUnit(nn.Module):
+    """A factor for each channel and quality, and another one that takes it back.
+
+    Qualities run from 1 to ``points``, in any fraction; between whole ones the logarithms of the factors are
+    interpolated. At first all channels have the same factor, ``span`` times as large at the best quality as at the
+    worst, and its inverse. Larger factors before rounding are finer steps: more bits and less distortion.
+    Cui, Wang, Gao, Guo, Feng, Bai: Asymmetric Gained Deep Image Compression With Continuous Rate Adaptation, CVPR 2021.
+
+    >>> unit, y = GainUnit(1, points=3, span=4.0), torch.ones(2, 1, 1, 1)
+    >>> unit(y, 3).flatten().tolist(), unit.inverse(y, torch.tensor([1.0, 2.0])).flatten().tolist()
+    ([2.0, 2.0], [2.0, 1.0])
+    """
+
+    def __init__(self, channels: int, points: int = 10, span: float = 1.0) -> None:
+        super().__init__()
+        if points < 2 or not span > 0:
+            raise InputError(f"a gain unit of {points} points and span {span}: expected 2 or more, and a positive span")
+        self.points = points
+        logarithms = torch.linspace(-0.5, 0.5, points)[:, None].repeat(1, channels) * math.log(span)
+        self.log_gain = nn.Parameter(logarithms)
+        self.log_inverse = nn.Parameter(-logarithms.clone())
+
+    @property
+    def qualities(self) -> tuple[float, float]:
+        """The lowest and the highest quality."""
+        return 1.0, float(self.points)
+
+    def forward(self, y: Tensor, quality: float | Tensor | None = None) -> Tensor:
+        """``y``, (batch, channels, height, width), times the factors of ``quality``.
+
+        That is a number, or one for each batch item; half of ``points`` where it is None. Raises
+        :class:`~tinify.errors.InputError` for one out of range.
+        """
+        return y * self._factors(self.log_gain, quality)
+
+    def inverse(self, y_hat: Tensor, quality: float | Tensor | None = None) -> Tensor:
+        """``y_hat`` times the inverse factors of ``quality``."""
+        return y_hat * self._factors(self.log_inverse, quality)
+
+    def _factors(self, logarithms: Tensor, quality: float | Tensor | None) -> Tensor:
+        asked = torch.as_tensor(self.points / 2 if quality is None else quality, dtype=torch.float32).reshape(-1)
+        if asked.device.type != "meta" and not bool(((asked >= 1) & (asked <= self.points)).all()):
+            raise InputError(f"quality {quality}: expected a number from 1 to {self.points}")
+        place = asked.to(logarithms.device) - 1
+        below = place.floor().clamp(max=self.points - 2).long()
+        factors = torch.lerp(logarithms[below], logarithms[below + 1], (place - below)[:, None])
+        return factors.exp()[:, :, None, None]
+
+    def extra_repr(self) -> str:
+        return f"{self.log_gain.shape[1]}, points={self.points}"
