@@ -92,8 +92,9 @@ def _weights(lmbda: object) -> float | tuple[float, float]:
     pair = tuple(lmbda) if isinstance(lmbda, Sequence) and not isinstance(lmbda, str) else (lmbda,)
     if len(pair) > 2 or not all(isinstance(value, int | float) and 0 < value < math.inf for value in pair):
         raise InputError(f"lmbda is {lmbda!r}: expected a positive number, or the lowest and the highest of a range")
+    low, high = float(pair[0]), float(pair[-1])
     if len(pair) == 1:
-        return pair[0]
-    if not pair[0] < pair[1]:
-        raise InputError(f"lmbda runs from {pair[0]} to {pair[1]}: expected the lower one first")
-    return pair[0], pair[1]
+        return low
+    if low >= high:
+        raise InputError(f"lmbda runs from {low} to {high}: expected the lower one first")
+    return low, high

@@ -44,7 +44,7 @@ class Muon(Optimizer):
         super().__init__(params, {"lr": lr, "momentum": momentum, "betas": betas, "eps": eps})
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """One step, from the gradients; parameters without one stay as they are."""
         for group in self.param_groups:
             for parameter in group["params"]:

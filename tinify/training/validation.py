@@ -22,7 +22,7 @@ from tinify.training.data import Pixels
 def validate(model: CompressionModel, pictures: Sequence[Pixels], config: TrainingConfig) -> dict[str, float]:
     """Means over the pictures: ``bpp`` (estimated), ``psnr`` of the 8-bit output in decibels, and ``loss``.
 
-    ``loss`` is the run's own, of the 8-bit output. Over a range of lambdas, the pictures are coded at five of them each.
+    ``loss`` is the run's own, of the 8-bit output. Over a range of lambdas, each picture is coded at five.
     """
     assert model.architecture is not None
     device = next(model.parameters()).device
