@@ -4,15 +4,16 @@ Floors: a module imports only from lower ones, so that ``import tinify`` and the
 
     F0   errors
     F1   chunks, coders, environment, files, ops, optimizers, plugin, samples, transforms
-    F2   ans, container, host
+    F2   ans, container, distributions, host
     F3   images, layers, registry
     F4   datasets, entropy_coders, entropy_models, kernels, spec, weights
     F5   builder, latent_codecs, metrics
     F6   losses, models
     F7   checkpoint
     F8   codec, training
-    F9   evaluation, testing, zoo
-    F10  cli
+    F9   evaluation, zoo
+    F10  testing
+    F11  cli
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ TinifyError                     base of all; the command line prints it in one m
 │   └── StateDictError          a state dict that is not the model's; lists what differs
 ├── TablesMissingError          decoding asked of a model that has no coding tables
 ├── InputError                  a tensor, array or option that the called function cannot take
+├── MissingPackageError         an optional package that was asked for is not installed
 ├── ImageError                  not an image, of no size, or larger than the declared limits
 ├── DataError                   a training or validation folder without usable images
 ├── DivergedError               training produced a loss or gradient that is not a number
@@ -70,6 +71,10 @@ class TablesMissingError(TinifyError):
 
 class InputError(TinifyError, ValueError):
     """A tensor, array or option that the called function cannot take."""
+
+
+class MissingPackageError(TinifyError):
+    """An optional package that was asked for is not installed."""
 
 
 class ImageError(TinifyError):

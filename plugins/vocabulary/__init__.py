@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tinify.plugin import hookimpl
 
-from . import blocks, coders, entropy_models, latent_codecs, layers, losses, models
+from . import blocks, coders, entropy_models, latent_codecs, layers, losses, models, picture_codecs
 
 
 @hookimpl
@@ -17,4 +17,5 @@ def tinify_components() -> list[type]:
         *coders.CODERS,
         *losses.LOSSES,
         *models.MODELS,
+        *picture_codecs.PICTURE_CODECS,
     ]

@@ -26,6 +26,7 @@ FLOORS = {
     "transforms": 1,
     "ans": 2,
     "container": 2,
+    "distributions": 2,
     "host": 2,
     "images": 3,
     "layers": 3,
@@ -45,9 +46,9 @@ FLOORS = {
     "codec": 8,
     "training": 8,
     "evaluation": 9,
-    "testing": 9,
     "zoo": 9,
-    "cli": 10,
+    "testing": 10,
+    "cli": 11,
 }
 ROOT = Path(tinify.__file__).parent
 SOURCES = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in sorted(ROOT.rglob("*.py"))}

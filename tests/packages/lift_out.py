@@ -11,7 +11,7 @@ import shutil
 import sys
 from pathlib import Path
 
-KINDS = "layer|transform|entropy_model|latent_codec|coder|model|loss"
+KINDS = "layer|transform|entropy_model|latent_codec|coder|model|loss|picture_codec"
 PROJECT = """\
 [build-system]
 requires = ["setuptools>=77"]

@@ -17,7 +17,7 @@ model is built::
         return [Halve]
 """
 
-from tinify.plugin.component import KINDS, RESERVED, Component, Slot, component
+from tinify.plugin.component import KINDS, RESERVED, SPEC_KINDS, Component, Slot, component
 from tinify.plugin.hooks import Hooks, hookimpl
 from tinify.plugin.offers import Command, Kernel, Plugin
 from tinify.plugin.parameters import REQUIRED, MultipleOf, Parameter, Range
@@ -27,6 +27,7 @@ __all__ = [
     "KINDS",
     "REQUIRED",
     "RESERVED",
+    "SPEC_KINDS",
     "Command",
     "Component",
     "Cost",

@@ -14,7 +14,9 @@ from tinify.plugin.offers import TARGET, Plugin, load_target
 from tinify.plugin.parameters import REQUIRED, Parameter
 from tinify.plugin.signature import Sig
 
-KINDS = ("layer", "transform", "entropy_model", "latent_codec", "coder", "model", "loss")
+KINDS = ("layer", "transform", "entropy_model", "latent_codec", "coder", "model", "loss", "picture_codec")
+# Those that a spec may name.
+SPEC_KINDS = KINDS[:-1]
 RESERVED = frozenset({"type", "kind", "version", "in", "id", "when", "repeat", "as", "do", "use", "with", "each"})
 NAME = re.compile(r"(?:[a-z][a-z0-9_]*/)?[a-z][a-z0-9_]*")
 
@@ -120,7 +122,7 @@ def component(
             if isinstance(parameter.default, list):
                 setattr(cls, key, tuple(parameter.default))  # a dataclass refuses defaults that can change
         if not hasattr(cls, "shape"):
-            if kind not in ("entropy_model", "coder", "loss"):
+            if kind not in ("entropy_model", "coder", "loss", "picture_codec"):
                 raise PluginError(f"{kind} {name!r} needs a shape rule: def shape(self, ...) -> Sig")
             cls.shape = _same
         summary = (cls.__dict__.get("__doc__") or "").strip().partition("\n")[0]  # before a dataclass writes its own

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tinify.plugin import KINDS, REQUIRED, Component, MultipleOf, Parameter, Range, Slot
+from tinify.plugin import REQUIRED, SPEC_KINDS, Component, MultipleOf, Parameter, Range, Slot
 from tinify.registry import Registry, get_registry
 from tinify.spec.parameters import TYPES
 from tinify.spec.spec import LANGUAGE
@@ -27,15 +27,17 @@ def schema(registry: Registry | None = None) -> Schema:
     >>> sorted(schema()["required"])
     ['name', 'tinify']
     """
-    parts = (registry or get_registry()).components()
+    parts = [part for part in (registry or get_registry()).components() if part.kind in SPEC_KINDS]
     definitions: Schema = {"expression": _EXPRESSION, "use": _use(), "repeat": _repeat(), "parameter": _declared()}
     for part in parts:
         definitions[_key(part)] = _component(part)
-    for kind in KINDS:
+    for kind in SPEC_KINDS:
         definitions[kind] = _node(kind, [part for part in parts if part.kind in _fillers(kind)])
     values = {"type": "object", "propertyNames": _NAME}
     preset = _object({"params": values, "training": {"type": "object"}})
-    block = _object({"params": _map("parameter"), "do": {"anyOf": [_ref(kind) for kind in KINDS]}}, required=["do"])
+    block = _object(
+        {"params": _map("parameter"), "do": {"anyOf": [_ref(kind) for kind in SPEC_KINDS]}}, required=["do"]
+    )
     properties: Schema = {
         "tinify": {"const": LANGUAGE, "description": "the version of the language"},
         "name": {**_TEXT, "pattern": r"^([a-z][a-z0-9_]*/)?[a-z0-9][a-z0-9._-]*$"},

@@ -182,7 +182,7 @@ def _inputs(component: Component, arguments: Mapping[str, Any], given: Inputs | 
 
 
 def _candidates(component: Component, arguments: Mapping[str, Any]) -> Iterable[Inputs]:
-    if component.kind in ("model", "coder", "loss"):
+    if component.kind in ("model", "coder", "loss", "picture_codec"):
         return [()]
     own = [value for value in arguments.values() if type(value) is int and value > 0]
     ys = [Sig(channels, _STRIDE) for channels in (*_CHANNELS, *own)]

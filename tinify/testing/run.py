@@ -22,6 +22,7 @@ from tinify.testing.latent_codecs import LATENT_CODEC_CHECKS
 from tinify.testing.layers import LAYER_CHECKS
 from tinify.testing.losses import LOSS_CHECKS
 from tinify.testing.models import MODEL_CHECKS
+from tinify.testing.picture_codecs import PICTURE_CODEC_CHECKS, usable
 
 Check = Callable[[Any], None]
 
@@ -33,6 +34,7 @@ CHECKS: dict[str, tuple[Check, ...]] = {
     "coder": (*DECLARATION_CHECKS, *CODER_CHECKS),
     "model": (*DECLARATION_CHECKS, *MODEL_CHECKS),
     "loss": (*DECLARATION_CHECKS, *LOSS_CHECKS),
+    "picture_codec": (*DECLARATION_CHECKS, *PICTURE_CODEC_CHECKS),
     "kernel": KERNEL_CHECKS,
 }
 """The checks of each kind of component, and of kernels. Each takes a case and raises AssertionError."""
@@ -217,4 +219,5 @@ def _cases(part: Component | Kernel, cases: Cases, inputs: Inputs) -> Iterator[C
         return
     if callable(given):
         raise InputError(f"cases[{part.name!r}] is a function: expected a list of arguments")
-    yield from cases_of(part, given, next((inputs[key] for key in _keys(part) if key in inputs), None))
+    found = cases_of(part, given, next((inputs[key] for key in _keys(part) if key in inputs), None))
+    yield from found if part.kind != "picture_codec" else filter(usable, found)

@@ -1,0 +1,88 @@
+"""A model of tinify as a picture codec: one checkpoint, or those of all qualities of a spec."""
+
+from __future__ import annotations
+
+import math
+import re
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from tinify import container
+from tinify.checkpoint import load_checkpoint
+from tinify.codec import Codec
+from tinify.errors import InputError
+from tinify.evaluation.codec import PictureCodec, Pixels
+from tinify.images import Picture
+from tinify.registry import get_registry
+from tinify.weights import find_weights
+
+
+class ModelCodec(PictureCodec):
+    """Models by the name or path of their weights.
+
+    The name of a spec with weights ``NAME-q1``, ``NAME-q2``, ... has these as its qualities; a checkpoint of variable
+    rate the whole numbers between its lowest and highest quality (and all between them); another has none.
+
+    >>> ModelCodec("tinify-photo-q4").settings
+    (None,)
+    """
+
+    suffix = ".tfy"
+
+    def __init__(self, name: str, *, precision: str = "float32") -> None:
+        self._precision = precision
+        self._files: dict[float | None, Path] = _files(name)
+        self._codecs: dict[Path, Codec] = {}
+        first = next(iter(self._files))
+        codec = self._codec(first)
+        self.settings = tuple(self._files)
+        span: tuple[float, float] | None = getattr(codec, "qualities", None)
+        if span and first is None:
+            self.limits = span
+            self.settings = tuple(range(math.ceil(span[0]), math.floor(span[1]) + 1)) or span
+        self._variable = self.limits is not None
+        self.label = name.rpartition("/")[2].removesuffix(".safetensors")
+        self.parameters = sum(parameter.numel() for parameter in codec.model.parameters())
+        self.kmac_per_pixel = _kmac_per_pixel(codec)
+
+    def encode(self, pixels: Pixels, quality: float | None) -> bytes:
+        return self._codec(quality).compress(Picture(pixels), **self._option(quality))
+
+    def decode(self, data: bytes) -> Pixels:
+        packed = container.read(data)
+        made_by = (codec for codec in map(self._codec, self._files) if codec.digest == packed.header.model_digest)
+        return next(made_by, self._codec(next(iter(self._files)))).decode(packed).pixels
+
+    def estimate(self, pixels: Pixels, quality: float | None) -> float | None:
+        return self._codec(quality).estimate(Picture(pixels), **self._option(quality))
+
+    def _option(self, quality: float | None) -> dict[str, Any]:
+        return {"quality": quality} if self._variable else {}
+
+    def _codec(self, quality: float | None) -> Codec:
+        path = self._files.get(quality) or self._files.get(None)
+        if path is None:
+            raise InputError(f"quality {quality}: there are weights of {', '.join(map(str, self._files))}")
+        if path not in self._codecs:
+            self._codecs[path] = Codec(load_checkpoint(path), precision=self._precision)
+        return self._codecs[path]
+
+
+def _files(name: str) -> dict[float | None, Path]:
+    """The weights behind a name, by quality; None for weights that stand alone."""
+    known = get_registry().weight_files()
+    found = {re.fullmatch(rf"{re.escape(name)}-q(\d+)", key): path for key, path in known.items()}
+    several: dict[float | None, Path] = {int(match[1]): path for match, path in found.items() if match}
+    if not several or name in known or Path(name).is_file():
+        return {None: find_weights(name)}
+    return dict(sorted(several.items(), key=lambda item: item[0] or 0))
+
+
+def _kmac_per_pixel(codec: Codec) -> float | None:
+    """Thousand multiply-accumulates for a pixel, encoder and decoder together; None if a part has no cost rule."""
+    assert codec.model.architecture is not None
+    rows = codec.model.architecture.parts()
+    if any(row.cost is None and row.inputs for row in rows):
+        return None
+    return float(sum((row.cost.macs for row in rows if row.cost), Fraction(0)) / 1000)
