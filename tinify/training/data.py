@@ -1,10 +1,12 @@
-"""Random crops of a folder's photographs, each batch a pure function of the seed and the step."""
+"""Random crops of folders' photographs, each a pure function of the seed, the step and its place in the batch."""
 
 from __future__ import annotations
 
+import os
+import threading
 import warnings
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -19,7 +21,7 @@ from tinify.images import SUFFIXES, read_picture
 
 Pixels = NDArray[np.uint8]
 
-# A batch that finds only bad files is a bad folder.
+# A crop that finds only bad files is of a bad folder.
 _TRIES = 1000
 
 # Held-out pictures go through the model whole, which on a large one takes gigabytes.
@@ -27,13 +29,21 @@ MAX_HELD_OUT = 1024
 
 
 def list_images(folder: Path) -> list[Path]:
-    """Every image file below a folder, sorted; :class:`DataError` if there is none."""
+    """Every image file below a folder, sorted; :class:`DataError` if there is none, or a folder cannot be read."""
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder: expected one with photographs ({', '.join(sorted(SUFFIXES))})")
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    found = []
+    for where, folders, names in os.walk(folder, onerror=_unreadable):
+        folders.sort()
+        paths = (Path(where, name) for name in names if Path(name).suffix.lower() in SUFFIXES)
+        found += [path for path in paths if path.is_file()]
     if not found:
         raise DataError(f"{folder} has no images: expected files ending in {', '.join(sorted(SUFFIXES))}")
-    return found
+    return sorted(found)
+
+
+def _unreadable(error: OSError) -> None:
+    raise DataError(f"the folder {error.filename} cannot be read: {error.strerror}") from error
 
 
 def read_rgb(path: Path) -> Pixels:
@@ -64,44 +74,67 @@ class Crops:
     """Random crops, flipped at random, from files decoded once and kept in memory up to ``cache_bytes``.
 
     ``batch(seed, step)`` returns (batch, 3, crop, crop) in [0, 1]. The same seed and step give the same crops whatever
-    was drawn before, which is what makes a run resume exactly. Unreadable or too small files are left out with a
-    warning and counted in ``skipped``.
+    was drawn before and however many threads draw, which is what makes a run resume exactly. ``part`` (r, n) draws the
+    r-th of n consecutive batches that would make one of n times the size. Unreadable files, and those too small for
+    ``crop``, are left out with a warning and counted in ``skipped``.
     """
 
-    def __init__(self, files: Sequence[Path], crop: int, batch: int, cache_bytes: int = 2 << 30) -> None:
+    def __init__(
+        self,
+        files: Sequence[Path],
+        crop: int,
+        batch: int,
+        cache_bytes: int = 2 << 30,
+        *,
+        workers: int = 1,
+        part: tuple[int, int] = (0, 1),
+    ) -> None:
         self.files = list(files)
         self.crop = crop
         self.size = batch
+        self.workers = workers
+        self.part = part
         self.skipped: dict[Path, str] = {}
         self._cache: dict[int, Pixels] = {}
         self._room = cache_bytes
+        self._lock = threading.Lock()
 
-    def batch(self, seed: int, step: int) -> Tensor:
-        random = np.random.default_rng((seed, step))
-        crops = np.stack([self._crop(random) for _ in range(self.size)])
+    def batch(self, seed: int, step: int, crop: int = 0, size: int = 0) -> Tensor:
+        """The crops of a step, of another side (not over ``crop``) or number where these are given."""
+        crop, size, first = crop or self.crop, size or self.size, self.part[0] * (size or self.size)
+        crops = np.stack([self._crop(np.random.default_rng((seed, step, first + i)), crop) for i in range(size)])
         return torch.from_numpy(crops).permute(0, 3, 1, 2).float().div_(255)
 
-    def ahead(self, seed: int, steps: range) -> Callable[[], Tensor]:
-        """A function that returns the batches of ``steps`` in turn; the next one is made while the last is in use."""
-        pool = ThreadPoolExecutor(1, "crops")
+    def ahead(
+        self, seed: int, steps: range, shape: Callable[[int], tuple[int, int]] | None = None
+    ) -> Generator[Tensor]:
+        """The batches of ``steps`` in turn, made by ``workers`` threads while others are in use.
+
+        ``shape`` says crop and size of a step's batch, if these are not always the same.
+        """
+
+        def made(step: int) -> Tensor:
+            return self.batch(seed, step, *(shape(step) if shape else ()))
+
         waiting = iter(steps)
-        pending = deque(pool.submit(self.batch, seed, step) for step in islice(waiting, 2))
+        with ThreadPoolExecutor(self.workers, "crops") as pool:
+            try:
+                pending = deque(pool.submit(made, step) for step in islice(waiting, self.workers + 1))
+                while pending:
+                    ready = pending.popleft().result()
+                    pending.extend(pool.submit(made, step) for step in islice(waiting, 1))
+                    yield ready
+            finally:
+                pool.shutdown(cancel_futures=True)
 
-        def following() -> Tensor:
-            ready = pending.popleft().result()
-            pending.extend(pool.submit(self.batch, seed, step) for step in islice(waiting, 1))
-            return ready
-
-        return following
-
-    def _crop(self, random: np.random.Generator) -> Pixels:
+    def _crop(self, random: np.random.Generator, side: int) -> Pixels:
         for _ in range(_TRIES):
             pixels = self._pixels(int(random.integers(len(self.files))))
             top, left, flip = random.random(3)
             if pixels is not None:
                 height, width, _ = pixels.shape
-                y, x = int(top * (height - self.crop + 1)), int(left * (width - self.crop + 1))
-                crop = pixels[y : y + self.crop, x : x + self.crop]
+                y, x = int(top * (height - side + 1)), int(left * (width - side + 1))
+                crop = pixels[y : y + side, x : x + side]
                 return crop[:, ::-1] if flip < 0.5 else crop
         raise DataError(f"none of the images drawn can be used, first: {next(iter(self.skipped.items()))}")
 
@@ -116,10 +149,17 @@ class Crops:
             if min(pixels.shape[:2]) < self.crop:
                 raise DataError(f"smaller than the crop of {self.crop} pixels")
         except TinifyError as error:
-            self.skipped[path] = str(error)
-            warnings.warn(f"skipped {path}: {error}".replace(f"{path}: {path}", str(path)), stacklevel=2)
+            self._skip(path, str(error))
             return None
-        if pixels.nbytes <= self._room:
-            self._room -= pixels.nbytes
-            self._cache[index] = pixels
+        with self._lock:
+            if pixels.nbytes <= self._room and index not in self._cache:
+                self._room -= pixels.nbytes
+                self._cache[index] = pixels
         return pixels
+
+    def _skip(self, path: Path, reason: str) -> None:
+        with self._lock:
+            known = path in self.skipped
+            self.skipped[path] = reason
+        if not known:
+            warnings.warn(f"skipped {path}: {reason}".replace(f"{path}: {path}", str(path)), stacklevel=2)

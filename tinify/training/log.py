@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from tinify.errors import InputError, OutputError
 from tinify.files import write_atomic
 
 if TYPE_CHECKING:
-    from tinify.training.loop import Step
+    from tinify.training.steps import Step
 
 _COLUMNS = ("step", "loss", "bpp", "psnr", "norm", "lr", "speed", "val_loss", "val_bpp", "val_psnr")
 
@@ -44,13 +45,17 @@ class RunLog:
         self._write(named, "validation")
 
     def close(self) -> None:
-        self._file.close()
+        with suppress(OSError):  # what a full disk did not take has been reported
+            self._file.close()
         if self._writer:
             self._writer.close()
 
     def _write(self, row: dict[str, float], kind: str) -> None:
-        self._csv.writerow(row)
-        self._file.flush()
+        try:
+            self._csv.writerow(row)
+            self._file.flush()
+        except OSError as error:
+            raise OutputError(f"cannot write the log {self._file.name}: {error.strerror}; --resume goes on") from error
         if self._writer:
             for name, value in row.items():
                 if name != "step":
@@ -60,8 +65,9 @@ class RunLog:
 def _lines_up_to(path: Path, step: int) -> list[dict[str, str]]:
     if not step or not path.exists():
         return []
-    with path.open(newline="") as file:
-        return [row for row in csv.DictReader(file) if (row.get("step") or "x").isdigit() and int(row["step"]) <= step]
+    whole = path.read_text(encoding="utf-8", errors="replace").rpartition("\n")[0]  # a killed run may leave half a line
+    rows = csv.DictReader(io.StringIO(whole, newline=""))
+    return [row for row in rows if (row.get("step") or "x").isdigit() and int(row["step"]) <= step]
 
 
 def _tensorboard(folder: Path, step: int) -> Any:

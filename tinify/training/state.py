@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,30 +17,46 @@ from tinify.metrics import MS_SSIM_MIN_SIDE
 from tinify.models import CompressionModel, build_model
 from tinify.spec import Architecture
 from tinify.training.config import TrainingConfig
+from tinify.training.optimizers import build_optimizer, moments, remember
+from tinify.training.precision import LossScale
+
+# What is saved of a run beside its tensors and its settings.
+_KEPT = ("step", "history", "skipped", "rollbacks", "good_step", "origin")
 
 
 @dataclass
 class TrainingState:
-    """A model in training: live weights, averaged weights, Adam's moments, and how far it is."""
+    """A model in training: live weights, averaged weights, the optimiser's moments, and how far it is.
+
+    ``skipped`` has the steps whose batches were no use, ``rollbacks`` those after which the weights of ``good_step``
+    came back, and ``origin`` what the run was begun from.
+    """
 
     model: CompressionModel
     config: TrainingConfig
     step: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
+    skipped: list[int] = field(default_factory=list)
+    rollbacks: list[int] = field(default_factory=list)
+    good_step: int = 0
+    origin: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        stride = self.model.architecture.stride if self.model.architecture else 1
-        if self.config.crop % stride:
-            raise InputError(f"crop {self.config.crop} does not fit this model: it takes multiples of {stride}")
-        if self.config.metric == "ms-ssim" and self.config.crop < MS_SSIM_MIN_SIDE:
-            raise InputError(f"crop {self.config.crop} is too small for MS-SSIM: it takes {MS_SSIM_MIN_SIDE} or more")
+        check_crops(self.model, self.config)
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         # The quantiles of factorized priors are solved by bisection, so no optimiser moves them.
         self.trained: dict[str, nn.Parameter] = {
             name: p for name, p in self.model.named_parameters() if not name.endswith(".quantiles")
         }
         self.average = {name: p.detach().clone() for name, p in self.trained.items()}
-        self.optimizer = torch.optim.Adam(self.trained.values(), lr=self.config.lr, fused=None)
+        self.optimizer = build_optimizer(self.config.optimizer, self.trained.values(), self.config.lr)
+        self.scale = LossScale.of(self.config.precision)
+        self._good: dict[str, Tensor] = {}
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the step to come."""
+        return self.config.lr_at(self.step, tuple(entry["loss"] for entry in self.history))
 
     def averaging(self) -> None:
         """Moves the averaged weights towards the live ones.
@@ -63,18 +81,48 @@ class TrainingState:
         copy.update(force=True, update_quantiles=True)
         return copy
 
+    def finite(self) -> bool:
+        """Whether all weights, live and averaged, are numbers."""
+        tensors = [*self.trained.values(), *self.average.values()]
+        return bool(torch.stack([tensor.detach().isfinite().all() for tensor in tensors]).all())
+
+    @property
+    def has_good(self) -> bool:
+        """Whether there are good weights to go back to."""
+        return bool(self._good)
+
+    def keep(self) -> None:
+        """Remembers weights and moments as good ones."""
+        self.good_step = self.step
+        self._good = {name: tensor.detach().clone() for name, tensor in self._tensors().items()}
+
+    def go_back(self) -> None:
+        """Takes the good weights and moments again; the step stays."""
+        self._take(self._good)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        tensors |= {f"average.{name}": tensor for name, tensor in self.average.items()}
+        kept = moments(self.optimizer, list(self.trained))
+        return tensors | {f"optimizer.{name}": tensor for name, tensor in kept.items()}
+
+    def _take(self, tensors: Mapping[str, Tensor]) -> None:
+        load_weights(self.model, _under("model", tensors), "the state")
+        for name, tensor in self.average.items():
+            tensor.copy_(tensors[f"average.{name}"])
+        remember(self.optimizer, list(self.trained), _under("optimizer", tensors))
+
     def save(self, path: Path) -> None:
-        """Writes the whole state; the file is complete or absent."""
+        """Writes the whole state, and the good one where it is another; the file is complete or absent."""
         assert self.model.architecture is not None
-        moments = self.optimizer.state_dict()["state"]
-        tensors: dict[str, Tensor] = {f"model.{k}": v for k, v in self.model.state_dict().items()}
-        tensors |= {f"average.{k}": v for k, v in self.average.items()}
-        for index, name in enumerate(self.trained):
-            for key, value in moments.get(index, {}).items():
-                tensors[f"adam.{key}.{name}"] = value
+        tensors = self._tensors()
+        if self._good and self.good_step != self.step:
+            tensors |= {f"good.{name}": tensor for name, tensor in self._good.items()}
+        kept = {name: getattr(self, name) for name in _KEPT}
+        scale = [self.scale.value, self.scale.steps]
         notes = {
             "architecture": self.model.architecture.to_json(),
-            "training": json.dumps({"config": self.config.as_dict(), "step": self.step, "history": self.history}),
+            "training": json.dumps({"config": self.config.as_dict(), "scale": scale, **kept}),
         }
         write_safetensors(path, tensors, notes)
 
@@ -86,16 +134,29 @@ class TrainingState:
             saved = json.loads(notes["training"])
             model = build_model(Architecture.from_json(notes["architecture"]))
             state = cls(model.to(device), TrainingConfig.from_dict(saved["config"]))
-            state.step, state.history = int(saved["step"]), list(saved["history"])
-            load_weights(model, {k[6:]: v for k, v in tensors.items() if k.startswith("model.")}, path)
-            moments: dict[int, dict[str, Tensor]] = {}
-            for index, name in enumerate(state.trained):
-                state.average[name].copy_(tensors[f"average.{name}"])
-                if state.step:
-                    keys = ("step", "exp_avg", "exp_avg_sq")
-                    moments[index] = {key: tensors[f"adam.{key}.{name}"].to(device) for key in keys}
-        except (KeyError, ValueError, RuntimeError) as error:
+            for name in _KEPT:
+                setattr(state, name, saved.get(name, getattr(state, name)))
+            state.scale = LossScale(*saved.get("scale", (state.scale.value, state.scale.steps)))
+            state._good = {name: tensor.to(device) for name, tensor in _under("good", tensors).items()}
+            state.good_step = state.good_step if state._good else state.step
+            # Runs of earlier versions call the moments by the only optimiser there was.
+            named = {name.replace("adam.", "optimizer.", 1): tensor for name, tensor in tensors.items()}
+            state._take(named)
+        except (KeyError, ValueError, TypeError, RuntimeError) as error:
             raise CheckpointError(f"{path} is not a training checkpoint of this version: {error}") from error
-        groups = state.optimizer.state_dict()["param_groups"]
-        state.optimizer.load_state_dict({"state": moments, "param_groups": groups})
         return state
+
+
+def check_crops(model: CompressionModel, config: TrainingConfig) -> None:
+    """Raises :class:`~tinify.errors.InputError` for crops that a model or metric cannot take."""
+    stride = model.architecture.stride if model.architecture else 1
+    for crop in config.crops:
+        if crop % stride:
+            raise InputError(f"crop {crop} does not fit this model: it takes multiples of {stride}")
+        if config.metric == "ms-ssim" and crop < MS_SSIM_MIN_SIDE:
+            raise InputError(f"crop {crop} is too small for MS-SSIM: it takes {MS_SSIM_MIN_SIDE} or more")
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin with a prefix and a dot, without it."""
+    return {name[len(prefix) + 1 :]: tensor for name, tensor in tensors.items() if name.startswith(f"{prefix}.")}
