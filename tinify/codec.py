@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 from collections.abc import Callable
 from itertools import groupby
@@ -35,6 +36,10 @@ class Codec:
     ``precision="bfloat16"`` computes the two transforms with fewer digits, which is several times as fast on a CPU or
     GPU with instructions for it, and costs some hundredths of a decibel. Files of either precision decode with either.
 
+    ``quality``, in thousandths at the finest, is for models of variable rate: ``qualities`` are the lowest and the
+    highest, None for a model of one rate. Files say what theirs was. Raises :class:`~tinify.errors.InputError` for one
+    that the model does not have.
+
     >>> import numpy as np, tinify
     >>> codec = Codec(tinify.create_model("bmshj2018-factorized", N=8, M=8).eval())
     >>> picture = Picture(np.zeros((20, 30, 3), np.uint8))
@@ -43,7 +48,13 @@ class Codec:
     """
 
     def __init__(
-        self, model: CompressionModel, *, precision: str = "float32", tile: int = TILE, overlap: int = OVERLAP
+        self,
+        model: CompressionModel,
+        *,
+        quality: float | None = None,
+        precision: str = "float32",
+        tile: int = TILE,
+        overlap: int = OVERLAP,
     ) -> None:
         if model.architecture is None:
             raise CheckpointError("a codec needs a model built from a spec, whose id its files can carry")
@@ -58,14 +69,29 @@ class Codec:
         self._stride = model.architecture.stride
         self._tile, self._overlap = tile, overlap
         self._unit = self._coded_shape()
+        self.qualities = model.qualities
+        self._thousandths = self._checked(model.default_quality if quality is None else quality)
 
-    def compress(self, image: Picture | Image.Image | NDArray[Any]) -> bytes:
+    @property
+    def quality(self) -> float | None:
+        """What pictures are coded with; None for a model of one rate."""
+        return None if self._thousandths is None else self._thousandths / 1000
+
+    def at(self, quality: float) -> Codec:
+        """The same codec with another quality."""
+        other = copy.copy(self)
+        other._thousandths = self._checked(quality)
+        return other
+
+    def compress(self, image: Picture | Image.Image | NDArray[Any], quality: float | None = None) -> bytes:
         """The picture as `.tfy` bytes, complete with headers; takes what :func:`tinify.compress` takes."""
+        if quality is not None:
+            return self.at(quality).compress(image)
         picture = as_picture(image)
         header = self._header(picture)
         tiles = [self._encode(self._tensor(picture, box)) for box in header.boxes]
         alpha = None if picture.alpha is None else _pack_plane(picture.alpha)
-        packed = Container(header=header, tiles=tuple(tiles), icc=picture.icc, exif=picture.exif, alpha=alpha)
+        packed = Container(header, tuple(tiles), picture.icc, picture.exif, alpha, quality=self._thousandths)
         return container.write(packed)
 
     def decompress(self, data: bytes) -> Picture:
@@ -83,8 +109,8 @@ class Codec:
             )
         if any(max(right - left, bottom - top) > MAX_TILE for left, top, right, bottom in header.boxes):
             raise CorruptFileError(f"this file has tiles of more than {MAX_TILE} pixels a side, which no writer makes")
-        tiles = iter(packed.tiles)
-        pixels = _assemble(header, lambda box: self._decode(next(tiles), box))
+        tiles, codec = iter(packed.tiles), self._as_coded(packed.quality)
+        pixels = _assemble(header, lambda box: codec._decode(next(tiles), box))
         alpha = None if packed.alpha is None else _unpack_plane(packed.alpha, header)
         return Picture(pixels, alpha=alpha, icc=packed.icc, exif=packed.exif)
 
@@ -92,7 +118,7 @@ class Codec:
         """The encoder's own reconstruction: what decoding will give, found without going through bytes."""
 
         def coded(box: Box) -> Tensor:
-            y_hat = self.model.compress(self._tensor(picture, box))["y_hat"]
+            y_hat = self.model.compress(self._tensor(picture, box), **self._asked)["y_hat"]
             return self._crop(self.model.reconstruct(y_hat)["x_hat"], box)
 
         pixels = _assemble(self._header(picture), coded)
@@ -103,9 +129,33 @@ class Codec:
         bits = 0.0
         with torch.no_grad():
             for box in self._header(picture).boxes:
-                likelihoods = self.model(self._tensor(picture, box))["likelihoods"]
+                likelihoods = self.model(self._tensor(picture, box), **self._asked)["likelihoods"]
                 bits -= sum(float(torch.log2(likelihood).sum()) for likelihood in likelihoods.values())
         return bits
+
+    @property
+    def _asked(self) -> dict[str, Any]:
+        """What the model is told of quality; nothing, if it has one rate."""
+        return {} if self.quality is None else {"quality": self.quality}
+
+    def _checked(self, quality: float | None) -> int | None:
+        if quality is None:
+            return None
+        if self.qualities is None:
+            raise InputError(f"quality {quality:g}: {self.name} has one rate; leave the quality out")
+        low, high = self.qualities
+        if not low <= quality <= high:
+            raise InputError(f"quality {quality:g}: expected a number from {low:g} to {high:g}")
+        return round(1000 * quality)
+
+    def _as_coded(self, thousandths: int | None) -> Codec:
+        """The codec with a file's quality."""
+        if (thousandths is None) != (self.qualities is None):
+            raise CorruptFileError(f"this file has quality {thousandths}, and its model the qualities {self.qualities}")
+        try:
+            return self if thousandths is None else self.at(thousandths / 1000)
+        except InputError as error:
+            raise CorruptFileError(f"this file is damaged: {error}") from error
 
     def _header(self, picture: Picture) -> Header:
         height, width, channels = picture.pixels.shape
@@ -129,7 +179,7 @@ class Codec:
 
     def _encode(self, x: Tensor) -> Tile:
         with rans_by_default():
-            packed = self.model.compress(x)
+            packed = self.model.compress(x, **self._asked)
         return Tile(strings=tuple(strings[0] for strings in packed["strings"]), shape=tuple(packed["shape"]))
 
     def _decode(self, tile: Tile, box: Box) -> Tensor:
@@ -141,7 +191,7 @@ class Codec:
         strings = [[string] for string in tile.strings]
         try:
             with rans_by_default():
-                x_hat = self.model.decompress(strings, torch.Size(tile.shape))["x_hat"]
+                x_hat = self.model.decompress(strings, torch.Size(tile.shape), **self._asked)["x_hat"]
         except CorruptStreamError as error:
             raise CorruptStreamError(
                 "the file is whole, but its symbols do not decode: most likely floating-point arithmetic differs here "

@@ -12,10 +12,11 @@ from tinify.errors import CorruptFileError, InputError, VersionError
 MAX_SIDE = 65535
 MAX_PIXELS = 2**28
 MAX_TILES = 2**16
+MAX_QUALITY = 2**20
 
 _MAX_EXTRA = 1024
 _PROFILES = ("float32",)
-_KNOWN = ("HEAD", "INDX", "TILE", "ALPH", "DONE", "iccp", "exif")
+_KNOWN = ("HEAD", "QUAL", "INDX", "TILE", "ALPH", "DONE", "iccp", "exif")
 
 Box = tuple[int, int, int, int]
 
@@ -72,7 +73,10 @@ class Tile:
 
 @dataclass(frozen=True)
 class Container:
-    """A whole file. ``alpha`` is a plane coded without loss; ``extra`` are other optional chunks, (type, payload)."""
+    """A whole file. ``alpha`` is a plane coded without loss; ``extra`` are other optional chunks, (type, payload).
+
+    ``quality`` is what a model of variable rate was asked for, in thousandths.
+    """
 
     header: Header
     tiles: tuple[Tile, ...]
@@ -80,6 +84,7 @@ class Container:
     exif: bytes | None = None
     alpha: bytes | None = None
     extra: tuple[tuple[str, bytes], ...] = ()
+    quality: int | None = None
 
 
 def grid(width: int, height: int, tile_size: int, overlap: int) -> list[Box]:
@@ -126,7 +131,11 @@ def write(container: Container) -> bytes:
     if len(container.tiles) != len(container.header.boxes):
         raise InputError(f"{len(container.tiles)} tiles for a grid of {len(container.header.boxes)}")
     _check_extra(container.extra)
-    metadata = [("iccp", container.icc), ("exif", container.exif), ("ALPH", container.alpha), *container.extra]
+    if container.quality is not None and not 0 < container.quality <= MAX_QUALITY:
+        raise InputError(f"quality {container.quality}: expected 1 to {MAX_QUALITY} thousandths")
+    quality = None if container.quality is None else pack_number(container.quality)
+    metadata = [("QUAL", quality), ("iccp", container.icc), ("exif", container.exif), ("ALPH", container.alpha)]
+    metadata += container.extra
     chunks = [pack_chunk("HEAD", _pack_header(container.header))]
     chunks += [pack_chunk(kind, payload) for kind, payload in metadata if payload is not None]
     tiles = [pack_chunk("TILE", _pack_tile(tile)) for tile in container.tiles]
@@ -150,6 +159,7 @@ def read(data: bytes) -> Container:
     return Container(
         header=header,
         tiles=tuple(_unpack_tile(chunk) for chunk in chunks if chunk.kind == "TILE"),
+        quality=_unpack_quality(once.get("QUAL")),
         icc=once.get("iccp"),
         exif=once.get("exif"),
         alpha=once.get("ALPH"),
@@ -239,6 +249,17 @@ def _unpack_header(chunks: list[Chunk]) -> Header:
         return Header(width, height, channels, name.decode(), digest, tile_size, overlap, bit_depth, _PROFILES[profile])
     except (InputError, UnicodeDecodeError) as error:
         raise CorruptFileError(f"the header is wrong: {error}") from error
+
+
+def _unpack_quality(payload: bytes | None) -> int | None:
+    if payload is None:
+        return None
+    fields = Fields(payload)
+    quality = fields.number()
+    fields.end()
+    if not 0 < quality <= MAX_QUALITY:
+        raise corrupt(f"the quality is {quality} thousandths")
+    return quality
 
 
 def _pack_tile(tile: Tile) -> bytes:

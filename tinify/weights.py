@@ -6,26 +6,30 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from tinify.errors import CheckpointError, InputError, UnknownNameError
+from tinify.errors import CheckpointError, UnknownNameError
 from tinify.registry import get_registry
 
 DEFAULT = "tinify-photo"
 FORMAT = "1"
 
 
-def find_weights(name: str = DEFAULT, quality: int | None = None) -> Path:
-    """The file of a model's weights: a path, a full name (``tinify-photo-q4``), or a spec's name and a quality.
+def find_weights(name: str = DEFAULT, quality: float | None = None) -> Path:
+    """The file of a model's weights: a path, a full name (``tinify-photo``), or a spec's name and a quality.
 
-    Without ``quality`` a spec's name means its middle quality. Raises :class:`~tinify.errors.UnknownNameError`.
+    A spec may have a file for each quality, ``SPEC-q1``, ``SPEC-q2`` and so on; without ``quality`` its name means the
+    middle one. Raises :class:`~tinify.errors.UnknownNameError`.
 
-    >>> find_weights("tinify-photo", 4).name
-    'tinify-photo-q4.safetensors'
+    >>> find_weights("tinify-photo").name
+    'tinify-photo.safetensors'
     """
+    return choose_weights(name, quality)[0]
+
+
+def choose_weights(name: str, quality: float | None) -> tuple[Path, float | None]:
+    """The file of :func:`find_weights`, and the quality if it is for the model, one of variable rate, to say."""
     known = get_registry().weight_files()
     if name in known or name.endswith(".safetensors") or Path(name).is_file():
-        if quality is not None:
-            raise InputError(f"{name} has one quality: leave --quality out, or give the name of a spec")
-        return known.get(name, Path(name))
+        return known.get(name, Path(name)), quality
     qualities = sorted(int(q) for spec, _, q in (key.rpartition("-q") for key in known) if spec == name and q.isdigit())
     if not qualities:
         specs = {key.rpartition("-q")[0] for key in known}
@@ -38,8 +42,8 @@ def find_weights(name: str = DEFAULT, quality: int | None = None) -> Path:
     quality = qualities[len(qualities) // 2] if quality is None else quality
     if quality not in qualities:
         offered = ", ".join(map(str, qualities))
-        raise UnknownNameError(f"{name} has no weights of quality {quality}; there are: {offered}")
-    return known[f"{name}-q{quality}"]
+        raise UnknownNameError(f"{name} has no weights of quality {quality:g}; there are: {offered}")
+    return known[f"{name}-q{quality:g}"], None
 
 
 def read_notes(path: Path) -> dict[str, str]:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from tinify.chunks import MAGIC, Fields, iter_chunks, pack_chunk, pack_file, pack_number, read_number
 from tinify.container import (
     MAX_PIXELS,
+    MAX_QUALITY,
     MAX_SIDE,
     Container,
     Header,
@@ -75,7 +76,8 @@ def containers(draw: st.DrawFn) -> Container:
     tiles = tuple(some[i % len(some)] for i in range(len(header.boxes)))
     block = st.none() | st.binary(max_size=30)
     extra = st.lists(st.tuples(st.sampled_from(["note", "xAZz"]), st.binary(max_size=9)), max_size=3).map(tuple)
-    return Container(header, tiles, draw(block), draw(block), draw(block), draw(extra))
+    quality = draw(st.none() | st.integers(1, MAX_QUALITY))
+    return Container(header, tiles, draw(block), draw(block), draw(block), draw(extra), quality)
 
 
 @given(containers())

@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from tinify import container
 from tinify.cli.options import force_option, json_option, precision_option, progress, quiet_option
-from tinify.errors import FileError, OutputError
+from tinify.errors import FileError, InputError, OutputError
 from tinify.files import read_bytes, write_atomic
-from tinify.images import MAX_BYTES, output_format, read_picture, write_picture
+from tinify.images import MAX_BYTES, Picture, output_format, read_picture, write_picture
 from tinify.weights import DEFAULT
+
+if TYPE_CHECKING:
+    from tinify.codec import Codec
 
 
 def target(given: Path | None, source: Path, suffix: str, force: bool) -> Path:
@@ -30,7 +34,10 @@ def target(given: Path | None, source: Path, suffix: str, force: bool) -> Path:
 @click.argument("source", metavar="IN", type=click.Path(path_type=Path))
 @click.argument("output", metavar="[OUT.tfy]", required=False, type=click.Path(path_type=Path))
 @click.option("--model", "-m", default=DEFAULT, show_default=True, help="Weights: an installed name, or a file.")
-@click.option("--quality", type=int, help="One of the model's qualities, 1 (small) to 8 (faithful).")
+@click.option("--quality", type=float, help="From 1 (small) to 10 (faithful), in any fraction.  [default: 5]")
+@click.option("--bpp", type=float, help="Aim at this many bits per pixel, headers and all.")
+@click.option("--bytes", "size", type=float, help="Aim at a file of this many bytes.")
+@click.option("--psnr", type=float, help="Aim at this peak signal-to-noise ratio, in decibels.")
 @precision_option
 @quiet_option
 @json_option
@@ -39,13 +46,24 @@ def compress_command(
     source: Path,
     output: Path | None,
     model: str,
-    quality: int | None,
+    quality: float | None,
+    bpp: float | None,
+    size: float | None,
+    psnr: float | None,
     precision: str,
     quiet: bool,
     as_json: bool,
     force: bool,
 ) -> None:
-    """Compress the picture IN to a .tfy file."""
+    """Compress the picture IN to a .tfy file.
+
+    --bpp, --bytes and --psnr search for a quality: the file is at most 2 % smaller than asked, never larger, or the
+    picture at most 0.1 dB better, never worse. Where no quality gives that, the nearest is taken, and a note says so.
+    """
+    asked = {"--quality": quality, "--bpp": bpp, "--bytes": size, "--psnr": psnr}
+    given = [option for option, value in asked.items() if value is not None]
+    if len(given) > 1:
+        raise InputError(f"{' and '.join(given)} say the same thing twice: give one of them")
     picture = read_picture(source)
     output = target(output, source, ".tfy", force)
     if output.suffix.lower() != ".tfy":
@@ -55,19 +73,38 @@ def compress_command(
 
         codec = load_codec(model, quality, precision)
         begun = time.perf_counter()
-        data = codec.compress(picture)
+        data, quality, notes = _coded(codec, picture, bpp, size, psnr)
         seconds = time.perf_counter() - begun
     write_atomic(output, data)
     height, width, _ = picture.pixels.shape
-    bpp = 8 * len(data) / (height * width)
+    rate = 8 * len(data) / (height * width)
+    notes = (*picture.notes, *notes)
     if as_json:
         result = {"input": str(source), "output": str(output), "width": width, "height": height, "bytes": len(data)}
-        click.echo(json.dumps(result | {"bpp": bpp, "seconds": seconds, "model": codec.name, "notes": picture.notes}))
+        result |= {"bpp": rate, "quality": quality, "seconds": seconds, "model": codec.name, "notes": notes}
+        click.echo(json.dumps(result))
     elif not quiet:
-        click.echo(
-            f"{output}: {len(data)} bytes, {bpp:.3f} bits per pixel, {width}x{height}, {codec.name}, {seconds:.2f} s"
-        )
-    _warn(picture.notes, quiet or as_json)
+        said = codec.name if quality is None else f"{codec.name} at quality {quality:g}"
+        click.echo(f"{output}: {len(data)} bytes, {rate:.3f} bits per pixel, {width}x{height}, {said}, {seconds:.2f} s")
+    _warn(notes, quiet or as_json)
+
+
+def _coded(
+    codec: Codec, picture: Picture, bpp: float | None, size: float | None, psnr: float | None
+) -> tuple[bytes, float | None, tuple[str, ...]]:
+    """The file, its quality, and a note where the target was not to be had."""
+    if bpp is None and size is None and psnr is None:
+        return codec.compress(picture), codec.quality, ()
+    from tinify.targets import compress_to_psnr, compress_to_size
+
+    height, width, _ = picture.pixels.shape
+    if psnr is not None:
+        hit, unit, wanted = compress_to_psnr(codec, picture, psnr), "dB", psnr
+    else:
+        wanted = size if size is not None else (bpp or 0) * height * width / 8
+        hit, unit = compress_to_size(codec, picture, wanted), "bytes"
+    near = f"{wanted:.6g} {unit} cannot be had from {codec.name}: the nearest is {hit.value:.6g} {unit}"
+    return hit.data, hit.quality, () if hit.reached else (f"{near}, quality {hit.quality:g}",)
 
 
 @click.command("decompress")

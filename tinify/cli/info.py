@@ -48,6 +48,7 @@ def _picture(file: Path) -> dict[str, Any]:
         "model": header.model_name,
         "model digest": header.model_digest.hex(),
         "model installed": header.model_name in get_registry().weight_files(),
+        "quality": "of one rate" if packed.quality is None else packed.quality / 1000,
         "tiles": len(packed.tiles),
         "bytes in strings": sum(strings),
         "bytes of ICC profile": len(packed.icc or b""),

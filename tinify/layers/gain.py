@@ -37,10 +37,15 @@ class GainUnit(nn.Module):
         """The lowest and the highest quality."""
         return 1.0, float(self.points)
 
+    @property
+    def default(self) -> float:
+        """The quality where none is said: 5 of 10."""
+        return float((self.points + 1) // 2)
+
     def forward(self, y: Tensor, quality: float | Tensor | None = None) -> Tensor:
         """``y``, (batch, channels, height, width), times the factors of ``quality``.
 
-        That is a number, or one for each batch item; half of ``points`` where it is None. Raises
+        That is a number, or one for each batch item; ``default`` where it is None. Raises
         :class:`~tinify.errors.InputError` for one out of range.
         """
         return y * self._factors(self.log_gain, quality)
@@ -50,7 +55,7 @@ class GainUnit(nn.Module):
         return y_hat * self._factors(self.log_inverse, quality)
 
     def _factors(self, logarithms: Tensor, quality: float | Tensor | None) -> Tensor:
-        asked = torch.as_tensor(self.points / 2 if quality is None else quality, dtype=torch.float32).reshape(-1)
+        asked = torch.as_tensor(self.default if quality is None else quality, dtype=torch.float32).reshape(-1)
         if asked.device.type != "meta" and not bool(((asked >= 1) & (asked <= self.points)).all()):
             raise InputError(f"quality {quality}: expected a number from 1 to {self.points}")
         place = asked.to(logarithms.device) - 1

@@ -157,7 +157,17 @@ class CompressionModel(nn.Module):
     @property
     def qualities(self) -> tuple[float, float] | None:
         """The lowest and the highest quality of a model of variable rate; None for one rate."""
-        return next((part.qualities for part in self.modules() if isinstance(part, GainUnit)), None)
+        unit = self._gain_unit()
+        return unit.qualities if unit else None
+
+    @property
+    def default_quality(self) -> float | None:
+        """The quality of a model of variable rate where none is said; None for one rate."""
+        unit = self._gain_unit()
+        return unit.default if unit else None
+
+    def _gain_unit(self) -> GainUnit | None:
+        return next((part for part in self.modules() if isinstance(part, GainUnit)), None)
 
     def quality_at(self, place: Tensor) -> Tensor:
         """The quality at a place from 0, the lowest, to 1; :class:`~tinify.errors.InputError` for one rate."""

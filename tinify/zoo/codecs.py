@@ -17,10 +17,10 @@ from tinify.errors import InputError, WrongModelError
 from tinify.images import Picture
 from tinify.models import CompressionModel
 from tinify.registry import get_registry
-from tinify.weights import DEFAULT, find_weights
+from tinify.weights import DEFAULT, choose_weights, find_weights
 
 
-def load_model(name: str | Path = DEFAULT, *, quality: int | None = None, device: str = "cpu") -> CompressionModel:
+def load_model(name: str | Path = DEFAULT, *, quality: float | None = None, device: str = "cpu") -> CompressionModel:
     """A trained model in evaluation mode, by name or by the path of a checkpoint.
 
     >>> load_model("tinify-photo").architecture.name
@@ -29,13 +29,14 @@ def load_model(name: str | Path = DEFAULT, *, quality: int | None = None, device
     return load_checkpoint(find_weights(str(name), quality), device)
 
 
-def load_codec(name: str | Path = DEFAULT, quality: int | None = None, precision: str = "float32") -> Codec:
+def load_codec(name: str | Path = DEFAULT, quality: float | None = None, precision: str = "float32") -> Codec:
     """A ready codec, by the name or path of its weights; the last few are kept until their files change.
 
-    ``precision`` is that of :class:`~tinify.codec.Codec`.
+    ``quality`` and ``precision`` are those of :class:`~tinify.codec.Codec`.
     """
-    path = find_weights(str(name), quality)
-    return _codec(path, path.stat().st_mtime_ns if path.is_file() else 0, precision)
+    path, quality = choose_weights(str(name), quality)
+    codec = _codec(path, path.stat().st_mtime_ns if path.is_file() else 0, precision)
+    return codec if quality is None else codec.at(quality)
 
 
 @lru_cache(maxsize=4)
@@ -59,18 +60,19 @@ def compress(
     image: Image.Image | NDArray[Any] | Picture,
     model: str | Path | CompressionModel = DEFAULT,
     *,
-    quality: int | None = None,
+    quality: float | None = None,
 ) -> bytes:
     """A picture as `.tfy` bytes; a warning says where precision was lost.
 
     ``image`` is a Pillow image, or an array (height, width[, 1 to 4]) of uint8, uint16 or floats in [0, 1]; ``model``
-    is the name or path of weights, or a model.
+    is the name or path of weights, or a model. ``quality`` is for models of variable rate, from 1, the smallest file,
+    to 10 in that of ``tinify-photo``; the default is 5.
 
     >>> import numpy as np
     >>> decompress(compress(np.zeros((8, 12, 3), np.uint8))).size
     (12, 8)
     """
-    codec = Codec(model) if isinstance(model, CompressionModel) else load_codec(model, quality)
+    codec = Codec(model, quality=quality) if isinstance(model, CompressionModel) else load_codec(model, quality)
     picture = images.as_picture(image)
     for note in picture.notes:
         warnings.warn(note, stacklevel=2)
