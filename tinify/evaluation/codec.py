@@ -63,9 +63,10 @@ class PictureCodec(ABC):
         if self.limits is None:
             if quality not in self.settings:
                 there = "no quality to set" if self.settings == (None,) else f"qualities {_words(self.settings)}"
-                raise InputError(f"quality {quality:g}: this codec has {there}")
+                raise InputError(f"quality {'none' if quality is None else f'{quality:g}'}: this codec has {there}")
         elif quality is None or not self.limits[0] <= quality <= self.limits[1]:
-            raise InputError(f"quality {quality}: expected a number from {self.limits[0]:g} to {self.limits[1]:g}")
+            low, high = self.limits
+            raise InputError(f"quality {'none' if quality is None else f'{quality:g}'}: expected {low:g} to {high:g}")
 
 
 def parse(text: str) -> tuple[str, dict[str, str]]:

@@ -6,12 +6,10 @@ import math
 import re
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 from tinify import container
 from tinify.checkpoint import load_checkpoint
 from tinify.codec import Codec
-from tinify.errors import InputError
 from tinify.evaluation.codec import PictureCodec, Pixels
 from tinify.images import Picture
 from tinify.registry import get_registry
@@ -24,8 +22,8 @@ class ModelCodec(PictureCodec):
     The name of a spec with weights ``NAME-q1``, ``NAME-q2``, ... has these as its qualities; a checkpoint of variable
     rate the whole numbers between its lowest and highest quality (and all between them); another has none.
 
-    >>> ModelCodec("tinify-photo-q4").settings
-    (None,)
+    >>> ModelCodec("tinify-photo").suffix
+    '.tfy'
     """
 
     suffix = ".tfy"
@@ -34,36 +32,35 @@ class ModelCodec(PictureCodec):
         self._precision = precision
         self._files: dict[float | None, Path] = _files(name)
         self._codecs: dict[Path, Codec] = {}
-        first = next(iter(self._files))
-        codec = self._codec(first)
+        codec = self._loaded(next(iter(self._files.values())))
         self.settings = tuple(self._files)
-        span: tuple[float, float] | None = getattr(codec, "qualities", None)
-        if span and first is None:
-            self.limits = span
-            self.settings = tuple(range(math.ceil(span[0]), math.floor(span[1]) + 1)) or span
-        self._variable = self.limits is not None
+        if codec.qualities is not None and None in self._files:
+            low, high = self.limits = codec.qualities
+            self.settings = tuple(range(math.ceil(low), math.floor(high) + 1)) or (low, high)
         self.label = name.rpartition("/")[2].removesuffix(".safetensors")
         self.parameters = sum(parameter.numel() for parameter in codec.model.parameters())
         self.kmac_per_pixel = _kmac_per_pixel(codec)
 
     def encode(self, pixels: Pixels, quality: float | None) -> bytes:
-        return self._codec(quality).compress(Picture(pixels), **self._option(quality))
+        return self._codec(quality).compress(Picture(pixels))
 
     def decode(self, data: bytes) -> Pixels:
         packed = container.read(data)
-        made_by = (codec for codec in map(self._codec, self._files) if codec.digest == packed.header.model_digest)
-        return next(made_by, self._codec(next(iter(self._files)))).decode(packed).pixels
+        ready_first = sorted(self._files.values(), key=lambda path: path not in self._codecs)
+        made_by = (codec for codec in map(self._loaded, ready_first) if codec.digest == packed.header.model_digest)
+        codec = next(made_by, None) or self._loaded(ready_first[0])  # which says whose file it is
+        return codec.decode(packed).pixels
 
     def estimate(self, pixels: Pixels, quality: float | None) -> float | None:
-        return self._codec(quality).estimate(Picture(pixels), **self._option(quality))
-
-    def _option(self, quality: float | None) -> dict[str, Any]:
-        return {"quality": quality} if self._variable else {}
+        return self._codec(quality).estimate(Picture(pixels))
 
     def _codec(self, quality: float | None) -> Codec:
-        path = self._files.get(quality) or self._files.get(None)
-        if path is None:
-            raise InputError(f"quality {quality}: there are weights of {', '.join(map(str, self._files))}")
+        self.check(quality)
+        if quality is not None and self.limits:
+            return self._loaded(self._files[None]).at(quality)
+        return self._loaded(self._files[quality])
+
+    def _loaded(self, path: Path) -> Codec:
         if path not in self._codecs:
             self._codecs[path] = Codec(load_checkpoint(path), precision=self._precision)
         return self._codecs[path]
