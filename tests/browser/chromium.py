@@ -24,6 +24,7 @@ class Page:
     def __init__(self, send: BinaryIO, receive: BinaryIO) -> None:
         self._send, self._receive = send, receive
         self._session: str | None = None
+        self._target = ""
         self._count = 0
         self.errors: list[str] = []
         self.requests: list[str] = []
@@ -43,9 +44,12 @@ class Page:
                 return result
 
     def open(self, url: str) -> None:
-        """A new tab at a URL, once its scripts have run."""
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        """A new tab at a URL in place of the last one, once its scripts have run."""
+        self._session, before = None, self._target
+        self._target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        if before:
+            self.call("Target.closeTarget", targetId=before)
+        self._session = self.call("Target.attachToTarget", targetId=self._target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
         self.call("Page.navigate", url=url)
@@ -73,8 +77,7 @@ class Page:
         """``move``, ``press`` or ``release`` at a point of the window."""
         names = {"move": "mouseMoved", "press": "mousePressed", "release": "mouseReleased"}
         held = {} if kind == "move" else {"clickCount": 1}
-        button = "left"
-        self.call("Input.dispatchMouseEvent", type=names[kind], x=x, y=y, button=button, buttons=1, **held)
+        self.call("Input.dispatchMouseEvent", type=names[kind], x=x, y=y, button="left", buttons=1, **held)
 
     def hover(self, x: float, y: float) -> None:
         """The mouse at a point, without a button."""
