@@ -162,6 +162,14 @@ def test_legend_and_buttons(report: Page) -> None:
     assert report.errors == []
 
 
+def test_what_a_chart_lacks_is_said(report: Page) -> None:
+    said = "document.getElementById('speed-absent').innerText"
+    choose(report, "speed-y", "psnr")
+    assert report.js(said) == ""
+    choose(report, "speed-x", "kmac")
+    assert report.js(said) == "Without these figures: JPEG 4:2:0."
+
+
 def choose(report: Page, select: str, value: str) -> None:
     at = f"document.getElementById('{select}')"
     report.js(f"({at}.value = '{value}', {at}.dispatchEvent(new Event('change')), 0)")

@@ -34,8 +34,8 @@ class Merged:
 def merge(results: Mapping[str, Results], references: Sequence[Reference] = ()) -> Merged:
     """Results by the names of their files, as one; a name that two files have gets the file's beside it.
 
-    ``notes`` are those of the results, and say what cannot be compared: curves measured on other pictures than those
-    of the first file, and published ones where these are not the Kodak pictures.
+    ``notes`` say what cannot be compared: curves measured on other pictures than those of the first file, and published
+    ones where these are not the Kodak pictures.
     """
     names = Counter(codec.name for one in results.values() for codec in one.codecs)
     labels = Counter(codec.label for one in results.values() for codec in one.codecs)
@@ -45,13 +45,13 @@ def merge(results: Mapping[str, Results], references: Sequence[Reference] = ()) 
         new = {codec.name: _apart(codec.name, names, file) for codec in one.codecs}
         codecs += [replace(c, name=new[c.name], label=_apart(c.label, labels, file)) for c in one.codecs]
         bd += [replace(b, codec=new.get(b.codec, b.codec), anchor=new.get(b.anchor, b.anchor)) for b in one.bd]
-    notes = [note for one in results.values() for note in one.notes]
+    notes = _other_pictures(results)
     if references and any(one.pictures.digest != KODAK for one in results.values()):
         notes.append(
             "The published curves are of the 24 Kodak pictures, and these are others: take them as a rough guide"
         )
     curves = [_curve(one, labels) for one in references]
-    return Merged(results, tuple(codecs), tuple(bd), tuple(curves), (*notes, *_other_pictures(results)))
+    return Merged(results, tuple(codecs), tuple(bd), tuple(curves), tuple(notes))
 
 
 def _curve(found: Reference, taken: Counter[str]) -> Curve:

@@ -77,9 +77,18 @@ function drawSpeed() {
       ...c, joined: true, points: c.points.map((p) => ({ x: cost.of(c, p) ?? NaN, y: of(p) ?? NaN, lines: figures(p) })),
     }));
     draw(get("speed-chart"), series, x, { label });
+    absent(series);
   } else {
-    draw(get("speed-chart"), deltas(cost, anchors[wanted]), x, { label: "BD-rate, lower is better", format: (v) => `${v} %` });
+    const series = deltas(cost, anchors[wanted]);
+    absent(series);
+    draw(get("speed-chart"), series, x, { label: "BD-rate, lower is better", format: (v) => `${v} %` });
   }
+}
+
+/** Says which codecs have no point in the second chart. */
+function absent(series) {
+  const missing = series.filter((one) => !one.points.some((p) => Number.isFinite(p.x) && Number.isFinite(p.y)));
+  get("speed-absent").textContent = missing.length ? `Without these figures: ${missing.map((one) => one.label).join(", ")}.` : "";
 }
 
 const labelOf = (name) => curves.find((c) => c.name === name)?.label ?? name;

@@ -27,7 +27,7 @@ def number(value: float | None, form: str, unit: str = "", scale: float = 1) -> 
     >>> number(0.0321, ".1f", " ms", 1000).text
     '32.1 ms'
     """
-    return Cell("") if value is None else Cell(f"{value * scale:{form}}{unit}", value)
+    return Cell("") if value is None else Cell(f"{value * scale:{form}}{unit}".replace("-", "−"), value)
 
 
 def table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[Cell]], tall: bool = False) -> str:
@@ -158,7 +158,7 @@ def _facts(results: Results) -> list[tuple[str, str]]:
         ("pictures", f"{pictures.count} of {pictures.folder}: {', '.join(sizes[:6])}{', …' if len(sizes) > 6 else ''}"),
         ("digest", pictures.digest),
     ]
-    return facts + [("skipped", reason) for reason in pictures.skipped]
+    return [*facts, *(("skipped", reason) for reason in pictures.skipped), *(("note", note) for note in results.notes)]
 
 
 def _labels(merged: Merged) -> dict[str, str]:
