@@ -351,6 +351,17 @@ def test_the_command_writes_a_page(tmp_path: Path) -> None:
     assert embedded((tmp_path / "report.html").read_text(encoding="utf-8"))["panels"] == []
 
 
+def test_the_page_about_reports_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("report.html").write_text(one(results()), encoding="utf-8")
+    text = (Path(__file__).parents[1] / "docs" / "report.md").read_text(encoding="utf-8")
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(compile(block, "report.md", "exec"), {})
+    assert capsys.readouterr().out.startswith("JPEG 4:2:0 [(0.3, 30")
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
