@@ -11,7 +11,7 @@ Floors: a module imports only from lower ones, so that ``import tinify`` and the
     F6   losses, models
     F7   checkpoint
     F8   codec, training
-    F9   evaluation, zoo
+    F9   evaluation, targets, zoo
     F10  testing
     F11  cli
 """

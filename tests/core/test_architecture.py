@@ -46,6 +46,7 @@ FLOORS = {
     "codec": 8,
     "training": 8,
     "evaluation": 9,
+    "targets": 9,
     "zoo": 9,
     "testing": 10,
     "cli": 11,
