@@ -28,18 +28,20 @@ SYMBOLS = np.array([[-1, 0, 1, 0], [7, 0, 0, 0]], np.int32)
 INDEXES = np.zeros_like(SYMBOLS)
 
 
-class Marked(RangeCoder):
-    """The range coder with another byte in front."""
+class Marked:
+    """The range coder with another byte in front, a string at a time."""
+
+    name = "marked"
 
     def __init__(self, marks: list[int]) -> None:
         self.mark = bytes(marks)
 
     def encode(self, tables: CdfTables, symbols: Any, indexes: Any) -> bytes:
-        return self.mark + super().encode(tables, symbols, indexes)
+        return self.mark + RangeCoder().encode(tables, symbols, indexes)
 
     def decoder(self, tables: CdfTables, data: bytes, count: int) -> Any:
         assert data.startswith(self.mark)
-        return super().decoder(tables, data[len(self.mark) :], count)
+        return RangeCoder().decoder(tables, data[len(self.mark) :], count)
 
 
 @component("coder", "other/marked", target=f"{__name__}:Marked")
