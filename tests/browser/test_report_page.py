@@ -18,6 +18,7 @@ from tinify.evaluation.report import merge, page, panel
 from tinify.evaluation.results import BdResult
 
 HOSTILE = "<script>document.title = 'caught'</script>"
+SELECT = "document.querySelector('#%s-chart .tip')"
 WIDE, PHONE = (1200, 900), (390, 800)
 
 
@@ -76,7 +77,8 @@ def slider(report: Page) -> float:
 
 
 def tip(report: Page, chart: str = "rate") -> str:
-    return str(report.js(f"document.querySelector('#{chart}-chart .tip').innerText"))
+    """What a chart says of the point that is pointed at; empty where nothing is shown."""
+    return str(report.js(f"(({{hidden, innerText}}) => hidden ? '' : innerText)({SELECT % chart})"))
 
 
 def curves(report: Page) -> int:
@@ -120,7 +122,7 @@ def test_pointing_at_a_point_tells_its_figures(report: Page) -> None:
         said = tip(report)
         assert re.search(r"quality \d\n[\d.]+ bpp\nPSNR [\d.]+ dB\nMS-SSIM .*\nencode .* ms\ndecode .* ms", said)
     report.hover(5, 5)
-    assert report.js("document.querySelector('#rate-chart .tip').hidden")
+    assert tip(report) == ""
 
 
 def test_arrow_keys_go_from_point_to_point(report: Page) -> None:
@@ -133,7 +135,7 @@ def test_arrow_keys_go_from_point_to_point(report: Page) -> None:
     report.key("ArrowDown")
     assert tip(report).startswith(HOSTILE)
     report.key("Escape")
-    assert report.js("document.querySelector('#rate-chart .tip').hidden")
+    assert tip(report) == ""
 
 
 def test_a_finger_shows_a_point_and_leaves_it(report: Page) -> None:
@@ -199,6 +201,14 @@ def test_the_slider_by_mouse(report: Page, tmp_path: Path) -> None:
         assert slider(report) == pytest.approx(100 * share, abs=0.5)
         assert shade(report, share - 0.1, tmp_path) == pytest.approx(20, abs=1)
         assert shade(report, share + 0.1, tmp_path) == pytest.approx(230, abs=1)
+
+
+def test_the_slider_goes_where_the_picture_is_pressed(report: Page) -> None:
+    x, y, width, height = report.box("#scroller")
+    for share in (0.9, 0.1):
+        report.mouse("press", x + share * width, y + height / 3)
+        report.mouse("release", x + share * width, y + height / 3)
+        assert slider(report) == pytest.approx(100 * share, abs=0.5)
 
 
 def test_the_slider_by_finger(report: Page, tmp_path: Path) -> None:
@@ -276,4 +286,6 @@ def test_results_of_nothing_are_drawn(chromium: Page, tmp_path: Path) -> None:
         (tmp_path / f"{name}.html").write_text(page(merge({"r": found})), encoding="utf-8")
         report = opened(chromium, tmp_path / f"{name}.html")
         assert report.errors == []
-        assert report.js("document.querySelectorAll('svg text').length") >= 1
+        drawn = report.js("document.querySelector('#rate-chart svg').textContent")
+        assert ("nothing to show" in drawn) == (name == "bare")
+        assert "NaN" not in report.js("document.querySelector('main').innerHTML")
