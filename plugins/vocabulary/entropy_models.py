@@ -22,6 +22,16 @@ class EntropyBottleneck:
         return Cost(x.channels * (matrices + biases + factors + quantiles))
 
 
+@component("entropy_model", "logistic_prior", target="tinify.entropy_models:LogisticPrior")
+class LogisticPrior:
+    """Zero-mean logistic density of a learned width for each channel."""
+
+    tail_mass: TailMass = 2**-8
+
+    def cost(self, x: Sig) -> Cost:
+        return Cost(x.channels)
+
+
 @component("entropy_model", "gaussian_conditional", target="tinify.entropy_models:gaussian_conditional")
 class GaussianConditional:
     """Gaussian whose scale, and perhaps mean, is predicted for each element (Ballé et al. 2018)."""
@@ -62,4 +72,4 @@ class GaussianMixture:
         return Cost()
 
 
-ENTROPY_MODELS = (EntropyBottleneck, GaussianConditional, GaussianMixture)
+ENTROPY_MODELS = (EntropyBottleneck, LogisticPrior, GaussianConditional, GaussianMixture)
