@@ -22,6 +22,11 @@ def odd(kernel: int) -> None:
         raise ShapeError(f"the kernel must be odd, to keep the picture in its place; got {kernel}")
 
 
+def covering(kernel: int, stride: int) -> None:
+    if kernel < stride:
+        raise ShapeError(f"the kernel must be as wide as the stride, {stride}, or pixels are passed over; got {kernel}")
+
+
 @component("layer", "conv", target="tinify.layers:conv")
 class Conv:
     """A convolution, padded so that height and width are divided by the stride."""
@@ -48,6 +53,38 @@ class Deconv:
 
     def shape(self, x: Sig) -> Sig:
         odd(self.kernel)
+        return Sig(self.out, x.stride / self.stride)
+
+    def cost(self, x: Sig) -> Cost:
+        return dense(x.channels * self.out * self.kernel**2, self.out, x)
+
+
+@component("layer", "same_conv", target="tinify.layers.same:same_conv")
+class SameConv:
+    """A convolution padded as TensorFlow pads, less in front than behind, with Glorot's initial weights."""
+
+    out: Channels
+    kernel: Kernel = 5
+    stride: Factor = 2
+
+    def shape(self, x: Sig) -> Sig:
+        covering(self.kernel, self.stride)
+        return Sig(self.out, x.stride * self.stride)
+
+    def cost(self, x: Sig) -> Cost:
+        return dense(x.channels * self.out * self.kernel**2, self.out, self.shape(x))
+
+
+@component("layer", "same_deconv", target="tinify.layers.same:same_deconv")
+class SameDeconv:
+    """The transposed convolution that belongs to same_conv; height and width are multiplied by the stride."""
+
+    out: Channels
+    kernel: Kernel = 5
+    stride: Factor = 2
+
+    def shape(self, x: Sig) -> Sig:
+        covering(self.kernel, self.stride)
         return Sig(self.out, x.stride / self.stride)
 
     def cost(self, x: Sig) -> Cost:
@@ -156,5 +193,6 @@ class PixelUnshuffle:
 
 
 LAYERS = (
-    Conv, Deconv, Gdn, Gdn1, Relu, LeakyRelu, Abs, Scale, Offset, DepthwiseBlock, PixelShuffle, PixelUnshuffle
+    Conv, Deconv, SameConv, SameDeconv, Gdn, Gdn1, Relu, LeakyRelu, Abs, Scale, Offset, DepthwiseBlock,
+    PixelShuffle, PixelUnshuffle,
 )  # fmt: skip

@@ -4,11 +4,13 @@ from torch.utils.data import StackDataset
 
 from tinify.datasets.cache import CacheDataset
 from tinify.datasets.image import DatasetError, ImageFolder
+from tinify.datasets.mnist import MNIST
 from tinify.datasets.ndarray import NdArrayDataset
 from tinify.datasets.pregenerated import PreGeneratedMemmapDataset
 from tinify.datasets.vimeo90k import Vimeo90kDataset
 
 __all__ = [
+    "MNIST",
     "CacheDataset",
     "DatasetError",
     "ImageFolder",
