@@ -34,6 +34,8 @@ NOISY = {
     "soft": d.NoisySoftRoundedNormal,
 }
 
+DEEP = (d.NoisyDeepFactorized, d.NoisyRoundedDeepFactorized, d.NoisySoftRoundedDeepFactorized)
+
 
 def double(x: Any) -> Tensor:
     return torch.as_tensor(x, dtype=torch.float64)
@@ -78,7 +80,7 @@ def test_a_base_in_its_far_tails(family: Any) -> None:
     assert torch.isfinite(total)
     assert x.grad is not None
     assert torch.isfinite(x.grad).all()
-    assert (base.log_cdf(x)[0] < base.log_cdf(x)[1]) and base.log_cdf(x)[1] < -29
+    assert base.log_cdf(x)[0] < base.log_cdf(x)[1] < -29
 
 
 @pytest.mark.parametrize("family", BASES)
@@ -203,7 +205,7 @@ def test_a_deep_density_without_filters_is_a_logistic() -> None:
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (2, 3)])
-@pytest.mark.parametrize("make", [d.NoisyDeepFactorized, d.NoisyRoundedDeepFactorized, d.NoisySoftRoundedDeepFactorized])
+@pytest.mark.parametrize("make", DEEP)
 def test_deep_densities(make: type, shape: tuple[int, ...]) -> None:
     prior = deep(make, shape, (3, 3), 2.0)
     assert prior.batch_shape == shape

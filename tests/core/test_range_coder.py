@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tinify.coders import CdfTables
 from tinify.coders.range_coder import RangeCoder
-from tinify.errors import CorruptStreamError
+from tinify.errors import CorruptStreamError, InputError
 
 CODER = RangeCoder()
 
@@ -237,3 +237,40 @@ def test_an_empty_message_has_the_empty_string_alone() -> None:
     for wrong in (b"\0", b"\0\0", b"\1", b"\0\0\0"):
         with pytest.raises(CorruptStreamError):
             EVEN.decode(wrong, [], coder=CODER)
+
+
+@given(table_sets(), st.integers(0, 7), st.integers(0, 20), st.integers(0, 99), st.sampled_from([0.0, 0.2]))
+def test_many_strings_in_one_call(tables: CdfTables, items: int, count: int, seed: int, escaping: float) -> None:
+    symbols, indexes = (one.reshape(items, count) for one in message(tables, items * count, seed, escaping))
+    strings = tables.encode_batch(symbols, indexes, coder=CODER)
+    assert strings == [tables.encode(*one, coder=CODER) for one in zip(symbols, indexes, strict=True)]
+    for coder in (CODER, RangeCoder(strict=False)):
+        assert (tables.decode_batch(strings, indexes, coder=coder) == symbols).all()
+        for string, values, rows in zip(strings, symbols, indexes, strict=True):
+            assert (tables.decode(string, rows, coder=coder) == values).all()
+
+
+@given(table_sets(), st.binary(max_size=40), st.integers(0, 20), st.integers(0, 99))
+def test_any_bytes_decode_where_nobody_is_strict(tables: CdfTables, data: bytes, count: int, seed: int) -> None:
+    indexes = np.random.default_rng(seed).integers(0, len(tables), (2, count), dtype=np.int32)
+    lenient = RangeCoder(strict=False)
+    first, again = tables.decode_batch([data, data + b"\0"], np.stack([indexes[0]] * 2), coder=lenient)
+    assert (first == again).all()  # behind a string are zeros
+    decoder = tables.decoder(data, count, coder=lenient)
+    assert (np.concatenate([decoder.pop(indexes[0][:3]), decoder.pop(indexes[0][3:])]) == first).all()
+    decoder.finish()
+
+
+def test_one_damaged_string_of_many_is_told() -> None:
+    rows = np.zeros((3, 4), np.int32)
+    strings = EVEN.encode_batch(rows, rows, coder=CODER)
+    for wrong in (strings[1] + b"\0\0\0", b"\xff" * 9):
+        with pytest.raises(CorruptStreamError, match=f"string of {len(wrong)} bytes"):
+            EVEN.decode_batch([strings[0], wrong, strings[2]], rows, coder=CODER)
+
+
+def test_what_is_decoded_must_fit_its_output() -> None:
+    symbols, rows = np.array([[3, 40000]], np.int32), np.zeros((1, 2), np.int32)
+    strings = EVEN.encode_batch(symbols, rows, coder=CODER)
+    with pytest.raises(InputError, match="do not fit out, of int16"):
+        EVEN.decode_batch(strings, rows, np.empty((1, 2), np.int16), coder=CODER)
