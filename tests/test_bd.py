@@ -100,6 +100,9 @@ def test_results_say_why_a_delta_is_missing() -> None:
 
     anchor = codec("anchor", (0.1, 20.0), (0.2, 30.0), (0.4, 40.0), (0.8, 50.0))
     falling = codec("falling", (0.1, 30.0), (0.2, 29.0), (0.3, 31.0))
+    assert {d.anchor for d in deltas([codec("vtm", (0.1, 28.0), (0.5, 35.0))], [reference("vtm")])} == {
+        "vtm (published)"
+    }
     found = {delta.metric: delta for delta in deltas([anchor, falling, codec("dot", (0.1, 30.0))], [anchor])}
     assert set(found) == set(METRICS)
     assert found["psnr"].rate_percent is None

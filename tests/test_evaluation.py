@@ -172,6 +172,23 @@ def test_weights_of_several_qualities_are_one_codec(
         codec.encode(pixels, 3)
 
 
+def test_models_of_variable_rate_have_the_whole_qualities(photos: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    path = tmp_path / "variable.safetensors"
+    save_model(tinify.create_model("tinify-photo", N=8, M=8, Z=8, F=8, B=1, D=1).eval(), path)
+    codec = open_codec(str(path))
+    assert codec.limits == (1, 10)
+    assert list(codec.settings) == list(range(1, 11))
+    found = evaluate([str(path)], photos, rounds=1, memory=False, limit=1, qualities={"": [1, 5.5]}).codecs[0]
+    own, pixels = Codec(tinify.load_model(path)), read_pixels(photos / "a-grey.png")
+    sizes = {point.quality: point.pictures[0].bytes for point in found.points}
+    assert sizes == {quality: len(own.compress(pixels, quality)) for quality in (1, 5.5)}
+    estimates = {point.quality: point.pictures[0].estimated_bpp for point in found.points}
+    assert estimates[5.5] == pytest.approx(own.at(5.5).estimate(read_picture(photos / "a-grey.png")) / (30 * 40))
+    with pytest.raises(InputError, match=r"quality 10\.5: expected 1 to 10"):
+        codec.encode(pixels, 10.5)
+
+
 class Packed(PictureCodec):
     """Samples of fewer bits, deflated, as anybody might write one."""
 

@@ -31,7 +31,15 @@ from tinify.spec.json_schema import schema
 from tinify.testing.run import jobs
 
 ROOT = Path(__file__).parents[1]
-NAMES = ("README.md", "docs/coding.md", "docs/compressai.md", "docs/models.md", "docs/plugins.md", "docs/specs.md")
+NAMES = (
+    "README.md",
+    "docs/benchmarks.md",
+    "docs/coding.md",
+    "docs/compressai.md",
+    "docs/models.md",
+    "docs/plugins.md",
+    "docs/specs.md",
+)
 PAGES = {name: (ROOT / name).read_text(encoding="utf-8") for name in NAMES}
 README = PAGES["README.md"]
 MOST_LINES = 30

@@ -15,9 +15,13 @@ METRICS = ("psnr", "psnr_yuv", "ms_ssim")
 
 
 def deltas(codecs: Sequence[CodecResult], anchors: Sequence[CodecResult | Reference]) -> tuple[BdResult, ...]:
-    """Every codec against every anchor, for each metric that both have; a codec of one point has no curve."""
+    """Every codec against every anchor, for each metric that both have; a codec of one point has no curve.
+
+    A published curve whose name a codec has as well is called ``NAME (published)``.
+    """
+    own = {codec.name for codec in codecs}
     return tuple(
-        _delta(codec, anchor, metric)
+        _delta(codec, anchor, metric, own)
         for anchor in anchors
         for codec in codecs
         if codec is not anchor and len(codec.points) > 1
@@ -51,14 +55,16 @@ def rates(codec: CodecResult | Reference, metric: str) -> tuple[float, ...]:
     return tuple(point.bpp for point in codec.points if getattr(point, metric) is not None)
 
 
-def _delta(codec: CodecResult, anchor: CodecResult | Reference, metric: str) -> BdResult:
+def _delta(codec: CodecResult, anchor: CodecResult | Reference, metric: str, own: set[str]) -> BdResult:
+    name = f"{anchor.name} (published)" if isinstance(anchor, Reference) and anchor.name in own else anchor.name
     try:
-        test, base = (Curve(rates(one, metric), values(one, metric), one.name) for one in (codec, anchor))
+        test = Curve(rates(codec, metric), values(codec, metric), codec.name)
+        base = Curve(rates(anchor, metric), values(anchor, metric), name)
         rate = bd_rate(base, test)
     except InputError as error:
-        return BdResult(codec.name, anchor.name, metric, None, None, 0.0, str(error))
+        return BdResult(codec.name, name, metric, None, None, 0.0, str(error))
     try:
         quality = bd_quality(base, test)
     except InputError:  # curves can share qualities, but no rates
         quality = None
-    return BdResult(codec.name, anchor.name, metric, rate, quality, overlap(base, test), caution(base, test))
+    return BdResult(codec.name, name, metric, rate, quality, overlap(base, test), caution(base, test))

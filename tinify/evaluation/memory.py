@@ -38,10 +38,11 @@ def main() -> None:
     codec = open_codec(job["codec"], precision=job["precision"])
     pixels = read_pixels(Path(job["picture"]))
     codec.decode(codec.encode(pixels, job["quality"]))
-    print(_peak())
+    print(peak_of_this_process())
 
 
-def _peak() -> float:
+def peak_of_this_process() -> float:
+    """MiB that this process had resident at most."""
     # Linux counts the memory of the process that started this one into ru_maxrss, but not into VmHWM.
     status = Path("/proc/self/status")
     if status.is_file():

@@ -30,8 +30,8 @@ def picture_rows(codec: CodecResult) -> list[Row]:
 
 
 def cost_rows(results: Results) -> list[Row]:
-    """A row for every codec: what it costs."""
-    return [
+    """A row for every codec of which any cost is known."""
+    rows = [
         {
             "codec": codec.name,
             "parameters": "" if codec.parameters is None else f"{codec.parameters:,}",
@@ -40,6 +40,7 @@ def cost_rows(results: Results) -> list[Row]:
         }
         for codec in results.codecs
     ]
+    return [row for row in rows if any(value for key, value in row.items() if key != "codec")]
 
 
 def bd_rows(results: Results) -> list[Row]:
@@ -57,9 +58,11 @@ def markdown(results: Results) -> str:
         f"threads, Python {m.python}{torch}. Rates are of whole files, distances of 8-bit pixels, all are means over "
         "the pictures; seconds are medians of the codec alone.",
         _table(point_rows(results)),
-        _table(cost_rows(results)),
-        "Peak memory is that of a process of its own that opens the codec and codes the largest picture.",
     ]
+    if costs := cost_rows(results):
+        parts += [_table(costs)]
+    if any(codec.peak_mib for codec in results.codecs):
+        parts += ["Peak memory is that of a process of its own that opens the codec and codes the largest picture."]
     if results.bd:
         parts += ["## Bjøntegaard deltas", _table(bd_rows(results))]
     if results.notes or p.skipped:
