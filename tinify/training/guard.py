@@ -34,31 +34,29 @@ class Guard:
         state.skipped.append(state.step)
         warnings.warn(f"step {state.step + 1}: {reason}; skipped its batch", stacklevel=2)
         if self._in_a_row() >= _IN_A_ROW:
-            self._back(reason)
+            self._back(reason, state.step)
         return False
 
     def check_weights(self) -> None:
         """Goes back if the weights are no numbers: a step can spoil them without a bad loss."""
         if not self._state.finite():
-            self._back("weights that are no numbers")
+            self._back("weights that are no numbers", self._state.step - 1)
 
     def keep(self) -> None:
         """Takes the weights for good ones, unless they are no numbers or the last batch was bad."""
         if not self._in_a_row(before=1) and self._state.finite():
             self._state.keep()
 
-    def _back(self, reason: str) -> None:
+    def _back(self, reason: str, step: int) -> None:
         state = self._state
         if len(state.rollbacks) >= state.config.rollbacks or not state.has_good:
             raise DivergedError(
-                f"training diverged at step {state.step + 1}: {reason}, after {len(state.rollbacks)} rollbacks; "
+                f"training diverged at step {step + 1}: {reason}, after {len(state.rollbacks)} rollbacks; "
                 "go on from the last checkpoint with --resume after lowering --lr, or use --precision float32"
             )
-        state.rollbacks.append(state.step)
+        state.rollbacks.append(step)
         state.go_back()
-        warnings.warn(
-            f"step {state.step + 1}: {reason}; rolled back to the weights of step {state.good_step}", stacklevel=2
-        )
+        warnings.warn(f"step {step + 1}: {reason}; rolled back to the weights of step {state.good_step}", stacklevel=2)
 
     def _in_a_row(self, before: int = 0) -> int:
         """How many batches were skipped one after another, the last ``before`` the step now reached."""

@@ -41,32 +41,29 @@ def train(
     config, processes = state.config, processes or Processes()
     first = processes.rank == 0
     log = log or (RunLog(out / LOG, state.step) if first else None)
-    step = Stepper(state, processes)
-    if state.good_step == state.step:
-        step.guard.keep()
-    state.model.train()
     batches = crops.ahead(config.seed, range(state.step, config.steps), config.shape_at)
     try:
+        step = Stepper(state, processes)
+        if state.good_step == state.step:
+            step.guard.keep()
+        state.model.train()
         with deferred_interrupts() as interrupted, closing(batches):
             for x in batches:
                 done = step(x)
                 if log:
                     log.step(done)
+                report(done)
                 ended = state.step == config.steps
                 validating = config.validate_every and held_out and (ended or state.step % config.validate_every == 0)
                 saving = ended or state.step % config.save_every == 0
                 if validating or saving:
                     step.guard.check_weights()
                 if validating:
-                    entry = validate(state.averaged_model(), held_out, config) if first else None
-                    state.history.append({"step": state.step, **processes.share(entry)})
-                    if log:
-                        log.validation(state.history[-1])
-                report(done)
+                    _validate(state, held_out, processes, log)
                 stop = processes.any(interrupted())
                 if saving:
                     step.guard.keep()
-                if first and (saving or stop):
+                if first and (saving or (stop and state.finite())):
                     save(state, out)
                 if stop:
                     raise KeyboardInterrupt
@@ -74,6 +71,14 @@ def train(
         if log:
             log.close()
     return state
+
+
+def _validate(state: TrainingState, held_out: Sequence[Pixels], processes: Processes, log: RunLog | None) -> None:
+    """Adds a validation, which the first process makes, to the history and the log."""
+    entry = validate(state.averaged_model(), held_out, state.config) if processes.rank == 0 else None
+    state.history.append({"step": state.step, **processes.share(entry)})
+    if log:
+        log.validation(state.history[-1])
 
 
 def save(state: TrainingState, out: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -74,6 +75,7 @@ def launch(devices: int, device: torch.device) -> tuple[Processes, torch.device]
         raise InputError(
             "several devices take Lightning Fabric: pip install 'tinify-codec[train]', or --devices 1"
         ) from error
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     try:
         fabric = Fabric(accelerator=device.type, devices=devices, strategy="ddp")
         fabric.launch()

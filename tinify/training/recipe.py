@@ -175,7 +175,7 @@ class _Reader:
 
         from tinify.training.optimizers import build_optimizer
 
-        text = _packed(arguments) or node
+        text = own["type"] if own.keys() == {"type"} else _packed(arguments) or node
         try:
             build_optimizer(str(text.value), [nn.Parameter(zeros(2, 2))], 1.0)
             self.settings["optimizer"] = text.value
@@ -228,7 +228,7 @@ class _Reader:
             return name
         parts = self.root.mapping
         preset, chosen = parts.get("preset"), parts.get("set")
-        if preset and preset.plain() not in spec.presets:
+        if preset and preset.plain() not in [*spec.presets]:
             message = f"{spec.name} has no preset {preset.plain()!r}"
             self.problems.error("V004", preset.location, message, suggest(str(preset.plain()), spec.presets))
         if chosen:

@@ -95,14 +95,18 @@ def _check_recipe(path: Path, state: TrainingState, recipe: Recipe, changes: Map
             f"{path} is a run of another model than the recipe's, for all its name: name another --out"
         )
     asked, running = resolved(recipe, architecture), json.loads(json.dumps(state.config.as_dict()))
-    if asked != state.origin.get("recipe"):
-        differ = {name for name in asked if asked[name] not in (running[name], None)} - changes.keys()
-        if differ:
-            listed = "; ".join(f"{name} is {asked[name]!r}, in the run {running[name]!r}" for name in sorted(differ))
-            raise CheckpointError(
-                f"{path} is a run of another recipe: {listed}. Give --{min(differ).replace('_', '-')} and the like to "
-                "change the rest of the run, or name another --out"
-            )
+    begun = state.origin.get("recipe", {})
+    other = {name for name, value in asked.items() if name not in begun or value != begun[name]}
+    other = {name for name in other if asked[name] not in (running[name], None)}
+    if other - changes.keys():
+        listed = "; ".join(
+            f"{name} is {asked[name]!r}, in the run {running[name]!r}" for name in sorted(other - changes.keys())
+        )
+        raise CheckpointError(
+            f"{path} is a run of another recipe: {listed}. Give --{min(other - changes.keys()).replace('_', '-')} and "
+            "the like to change the rest of the run, or name another --out"
+        )
+    if other:
         state.origin["recipe"] = asked
 
 

@@ -82,9 +82,8 @@ class TrainingState:
         return copy
 
     def finite(self) -> bool:
-        """Whether all weights, live and averaged, are numbers."""
-        tensors = [*self.trained.values(), *self.average.values()]
-        return bool(torch.stack([tensor.detach().isfinite().all() for tensor in tensors]).all())
+        """Whether all weights, live and averaged, and all moments are numbers."""
+        return bool(torch.stack([tensor.isfinite().all() for tensor in self._tensors().values()]).all())
 
     @property
     def has_good(self) -> bool:
