@@ -29,6 +29,8 @@ from tinify.registry import Registry, get_registry
 from tinify.spec import Spec, elaborate, expressions, reader, shapes
 from tinify.spec.json_schema import schema
 from tinify.testing.run import jobs
+from tinify.training.config import TrainingConfig
+from tinify.training.recipe import Recipe
 
 ROOT = Path(__file__).parents[1]
 NAMES = (
@@ -39,9 +41,11 @@ NAMES = (
     "docs/models.md",
     "docs/plugins.md",
     "docs/specs.md",
+    "docs/training.md",
 )
 PAGES = {name: (ROOT / name).read_text(encoding="utf-8") for name in NAMES}
 README = PAGES["README.md"]
+RECIPES = sorted(ROOT.glob("recipes/*.yaml"))
 MOST_LINES = 30
 
 
@@ -109,6 +113,7 @@ def test_the_parts_of_the_plugin_page_pass_the_kit(
 @pytest.mark.parametrize("page", PAGES)
 def test_specs_elaborate(page: str, folder: Callable[[str], Path]) -> None:
     shown = [text for text in blocks("yaml", page) if "mine/" not in text and "acme/" not in text]
+    shown = [text for text in shown if not text.startswith("recipe:")]
     for text in shown:
         if "name: wrong\n" in text:
             with pytest.raises(SpecError) as caught:
@@ -117,6 +122,14 @@ def test_specs_elaborate(page: str, folder: Callable[[str], Path]) -> None:
         else:
             assert Spec.loads(text).elaborate().stride in (8, 16, 64)
             jsonschema.validate(Spec.loads(text).root.plain(), schema())
+
+
+@pytest.mark.parametrize("text", [*blocks("yaml", "docs/training.md"), *(path.read_text() for path in RECIPES)])
+def test_recipes_are_read_and_the_page_names_every_key(text: str) -> None:
+    recipe = Recipe.loads(text)
+    assert TrainingConfig(**{"lmbda": 1, **recipe.settings}).steps > 0
+    if text in blocks("yaml", "docs/training.md"):
+        assert recipe.settings.keys() >= TrainingConfig.parameters().keys() - {"loss"}
 
 
 def test_a_preset_of_the_readmes_spec() -> None:
