@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,6 +49,8 @@ def check_outputs(paths: Sequence[Path], suffixes: Sequence[str] = SUFFIXES) -> 
             raise OutputError(f"{path}: {path.suffix!r} is not written; choose {', '.join(suffixes)}")
         if path.is_dir() or not path.resolve().parent.is_dir():
             raise OutputError(f"cannot write {path}: it is a folder, or its folder does not exist: make that first")
+        if not os.access(path.resolve().parent, os.W_OK):
+            raise OutputError(f"cannot write {path}: permission denied: choose another folder")
 
 
 def write(results: Results, paths: Sequence[Path]) -> None:
