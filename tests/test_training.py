@@ -147,6 +147,26 @@ def test_folders_without_images_are_named(photos: Path, tmp_path: Path) -> None:
         crops.batch(0, 0)
 
 
+def test_files_that_go_missing_are_skipped(photos: Path, tmp_path: Path) -> None:
+    for path in list_images(photos):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    crops = Crops(list_images(tmp_path), 32, 8, cache_bytes=0, workers=2)
+    crops.batch(0, 0)
+    (tmp_path / "1.png").unlink()
+    with pytest.warns(UserWarning, match=r"skipped .*1\.png"):
+        assert len(list(crops.ahead(0, range(1, 6)))) == 5
+    assert [path.name for path in crops.skipped] == ["1.png"]
+
+
+def test_a_folder_that_cannot_be_read_is_named(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(DataError, match="cannot be read: Permission denied"):
+        list_images(photos)
+
+
 @pytest.mark.filterwarnings("ignore:.*skipped its batch:UserWarning")
 def test_a_diverging_run_stops_and_keeps_its_checkpoint(photos: Path, tmp_path: Path) -> None:
     state = new_state(steps=4)
