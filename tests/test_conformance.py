@@ -21,6 +21,7 @@ HYPER = {
     "h_s": [{"type": "deconv", "out": 24}, {"type": "offset", "value": 3.0}],
 }
 GAUSSIAN = {"type": "gaussian_conditional", "quantizer": "ste"}
+GAINED = {"gain": {"type": "gain_unit", "points": 4, "span": 3.0}, "inverse": {"type": "gain_unit", "points": 4}}
 MASKED = {"type": "masked_conv", "out": 16}
 COLOURED = {"type": "checkerboard_conv", "out": 16, "kernel": 3}
 POINTWISE = [{"type": "conv", "out": 12, "kernel": 1, "stride": 1}, "leaky_relu"]
@@ -47,12 +48,13 @@ CASES = {
         {"out": 3, "min": 7, "activation": "leaky_relu"},
         {"out": 3, "layers": 1},
     ],
+    "gain_unit": [{}, {"points": 3, "span": 20.0}],
     "interleave": [{"groups": 2}, {"groups": 8}],
-    "gain": [{}, {"factor": 3.0}],
+    "layer:gain": [{}, {"factor": 3.0}],
     "entropy_model:entropy_bottleneck": [{}, {"init_scale": 4.0, "tail_mass": 1e-6}],
     "same_conv": [{"out": 8}, {"out": 5, "kernel": 1, "stride": 1}, {"out": 4, "kernel": 4, "stride": 3}],
     "same_deconv": [{"out": 8}, {"out": 5, "kernel": 3, "stride": 1}, {"out": 4, "kernel": 4, "stride": 3}],
-    "entropy_model:logistic_prior": [{}, {"tail_mass": 1e-6}],
+    "entropy_model:logistic_prior": [{}, {"tail_mass": 1e-4}],
     "entropy_model:gaussian_conditional": [{}, {"scale_min": 0.5, "scale_max": 32.0, "levels": 32}],
     "entropy_model:gaussian_mixture": [{}, {"components": 2, "scale_min": 0.5, "scale_max": 32.0, "levels": 32}],
     "latent_codec:entropy_bottleneck": [{}],
@@ -76,6 +78,19 @@ CASES = {
             "latent_codec": GAUSSIAN,
         }
     ],
+    "quadtree": [
+        {
+            "latent_codec": {
+                "type": "channel_groups",
+                "groups": [8, 8, 8, 8],
+                "channel_context": [{"type": "conv", "out": "2*g", "kernel": 1, "stride": 1}],
+                "latent_codec": GAUSSIAN
+                | {"entropy_parameters": [{"type": "conv", "out": 16, "kernel": 1, "stride": 1}]},
+            }
+        }
+    ],
+    "latent_codec:gain": [{"latent_codec": {"type": "hyperprior", "hyper": HYPER | GAINED, "y": GAUSSIAN}, **GAINED}],
+    "picture_codec:compressai": [],  # needs CompressAI: tests/peers has it
     "rate_distortion": [{}, {"metric": "ms-ssim", "lmbda": 8.73}],
     "autoencoder": [
         {"g_a": DOWN, "latent_codec": "entropy_bottleneck", "g_s": UP},
@@ -89,7 +104,13 @@ CASES = {
         },
     ],
 }
-INPUTS = {"hyperprior": Sig(12), "hyper": Sig(12), "channel_groups": (Sig(8, 4), Sig(4, 4))}
+INPUTS = {
+    "hyperprior": Sig(12),
+    "latent_codec:gain": Sig(12),
+    "hyper": Sig(12),
+    "quadtree": (Sig(8, 4), Sig(4, 8)),
+    "channel_groups": (Sig(8, 4), Sig(4, 4)),
+}
 
 
 @component_checks(cases=CASES, inputs=INPUTS)

@@ -343,7 +343,7 @@ def test_the_logistic_prior_says_what_the_batched_model_says() -> None:
     prior = LogisticPrior(6, likelihood_bound=0).eval()
     with torch.no_grad():
         prior.log_scales.normal_()
-    model = ContinuousBatchedEntropyModel(prior.prior, 1, compression=True)
+    model = ContinuousBatchedEntropyModel(prior.prior, 1, compression=True, tail_mass=prior.tail_mass)
     y = 3 * torch.randn(4, 6)
     y_hat, likelihood = prior(y[..., None, None])
     assert torch.equal(y_hat[..., 0, 0], model(y, training=False)[0])

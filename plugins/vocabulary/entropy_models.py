@@ -26,7 +26,7 @@ class EntropyBottleneck:
 class LogisticPrior:
     """Zero-mean logistic density of a learned width for each channel."""
 
-    tail_mass: TailMass = 2**-8
+    tail_mass: TailMass = 1e-6
 
     def cost(self, x: Sig) -> Cost:
         return Cost(x.channels)

@@ -114,7 +114,8 @@ class _LogNdtr(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         (z,) = ctx.saved_tensors
-        return grads[0] * math.sqrt(2 / math.pi) / torch.special.erfcx(z * -math.sqrt(0.5))
+        grad: Tensor = grads[0] * math.sqrt(2 / math.pi) / torch.special.erfcx(z * -math.sqrt(0.5))
+        return grad
 
 
 class Normal(_Symmetric, PlainNormal):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from tinify.coders import CdfTables
-from tinify.distributions import NoisyLogistic
+from tinify.distributions import Logistic, UniformNoiseAdapter
 from tinify.entropy_models.base import EntropyModel, full_precision
 from tinify.entropy_models.continuous import tables_of
 
@@ -22,15 +22,18 @@ class LogisticPrior(EntropyModel):
     20.296
     """
 
-    def __init__(self, channels: int, tail_mass: float = 2**-8, likelihood_bound: float = 1e-9) -> None:
+    def __init__(self, channels: int, tail_mass: float = 1e-6, likelihood_bound: float = 1e-9) -> None:
         super().__init__(likelihood_bound)
         self.channels = channels
         self.tail_mass = float(tail_mass)
         self.log_scales = nn.Parameter(torch.zeros(channels))
 
-    def prior(self) -> NoisyLogistic:
+    def prior(self) -> UniformNoiseAdapter:
         """The distribution of the channels, as the parameters are now."""
-        return NoisyLogistic(0.0, torch.exp(self.log_scales))
+        scales = torch.exp(
+            self.log_scales
+        )  # positive, so there is nothing to validate (nor could it be, on meta tensors)
+        return UniformNoiseAdapter(Logistic(0.0, scales, validate_args=False))
 
     def centre(self, size: torch.Size, *params: Tensor) -> None:
         return None
