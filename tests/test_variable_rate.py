@@ -67,7 +67,8 @@ def test_every_batch_item_has_its_own_quality(qualities: list[float]) -> None:
     together = unit(y, torch.tensor(qualities))
     for item, quality in enumerate(qualities):
         assert torch.equal(together[item : item + 1], unit(y[item : item + 1], quality))
-    assert torch.allclose(unit.inverse(together, torch.tensor(qualities)), y, rtol=1e-5, atol=1e-6)
+    inverse = GainUnit(3, span=1 / 20)
+    assert torch.allclose(inverse(together, torch.tensor(qualities)), y, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("quality", [0.99, 10.5, math.nan, -1.0, math.inf])

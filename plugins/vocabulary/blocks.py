@@ -183,7 +183,7 @@ class GainUnit(Pointwise):
     span: Annotated[float, Range(1e-6, 1e6), "the best quality's factors over the worst's, at first"] = 1.0
 
     def cost(self, x: Sig) -> Cost:
-        return Cost(2 * self.points * x.channels, 2 * x.channels / x.stride**2)
+        return Cost(self.points * x.channels)
 
 
 BLOCKS = (

@@ -84,6 +84,7 @@ class GaussianConditionalCodec(Weightless):
     slots={
         "entropy_bottleneck": Slot("entropy_model", default="entropy_bottleneck"),
         "gain": Slot("layer", optional=True),
+        "inverse": Slot("layer", optional=True),
         "h_a": Slot("transform"),
         "h_s": Slot("transform"),
     },
@@ -96,7 +97,7 @@ class Hyper(Weightless):
 
     def shape(self, slots: Slots, y: Sig, side: Sig | None = None) -> Sig:
         z = slots("gain", slots("h_a", y))
-        return slots("h_s", slots("entropy_bottleneck", z))
+        return slots("h_s", slots("inverse", slots("entropy_bottleneck", z)))
 
 
 @component(
@@ -232,13 +233,17 @@ class Quadtree(Weightless):
     "latent_codec",
     "gain",
     target="tinify.latent_codecs:GainLatentCodec",
-    slots={"gain": Slot("layer", default="gain_unit"), "latent_codec": Slot("latent_codec")},
+    slots={
+        "gain": Slot("layer", default="gain_unit"),
+        "inverse": Slot("layer", default="gain_unit"),
+        "latent_codec": Slot("latent_codec"),
+    },
 )
 class Gain(Weightless):
     """Codes a latent times a learned factor for each channel and quality (Cui et al. 2021)."""
 
     def shape(self, slots: Slots, y: Sig, side: Sig | None = None) -> Sig:
-        return slots("latent_codec", slots("gain", y), side)
+        return slots("inverse", slots("latent_codec", slots("gain", y), side))
 
 
 LATENT_CODECS = (

@@ -11,26 +11,26 @@ from tinify.errors import InputError
 
 
 class GainUnit(nn.Module):
-    """A factor for each channel and quality, and another one that takes it back.
+    """A factor for each channel and quality.
 
     Qualities run from 1 to ``points``, in any fraction; between whole ones the logarithms of the factors are
     interpolated. At first all channels have the same factor, ``span`` times as large at the best quality as at the
-    worst, and its inverse. Larger factors before rounding are finer steps: more bits and less distortion.
+    worst. Larger factors before rounding are finer steps: more bits and less distortion; a second unit after it takes
+    them back.
     Cui, Wang, Gao, Guo, Feng, Bai: Asymmetric Gained Deep Image Compression With Continuous Rate Adaptation, CVPR 2021.
 
     >>> unit, y = GainUnit(1, points=3, span=4.0), torch.ones(2, 1, 1, 1)
-    >>> unit(y, 3).flatten().tolist(), unit.inverse(y, torch.tensor([1.0, 2.0])).flatten().tolist()
-    ([2.0, 2.0], [2.0, 1.0])
+    >>> unit(y, 3).flatten().tolist(), unit(y, torch.tensor([1.0, 2.0])).flatten().tolist()
+    ([2.0, 2.0], [0.5, 1.0])
     """
 
-    def __init__(self, channels: int, points: int = 10, span: float = 1.0) -> None:
+    def __init__(self, in_channels: int, points: int = 10, span: float = 1.0) -> None:
         super().__init__()
         if points < 2 or not span > 0:
             raise InputError(f"a gain unit of {points} points and span {span}: expected 2 or more, and a positive span")
         self.points = points
-        logarithms = torch.linspace(-0.5, 0.5, points)[:, None].repeat(1, channels) * math.log(span)
-        self.log_gain = nn.Parameter(logarithms)
-        self.log_inverse = nn.Parameter(-logarithms.clone())
+        rising = torch.linspace(-0.5, 0.5, points)[:, None].repeat(1, in_channels)
+        self.log_gain = nn.Parameter(rising * math.log(span))
 
     @property
     def qualities(self) -> tuple[float, float]:
@@ -48,20 +48,14 @@ class GainUnit(nn.Module):
         That is a number, or one for each batch item; ``default`` where it is None. Raises
         :class:`~tinify.errors.InputError` for one out of range.
         """
-        return y * self._factors(self.log_gain, quality)
-
-    def inverse(self, y_hat: Tensor, quality: float | Tensor | None = None) -> Tensor:
-        """``y_hat`` times the inverse factors of ``quality``."""
-        return y_hat * self._factors(self.log_inverse, quality)
-
-    def _factors(self, logarithms: Tensor, quality: float | Tensor | None) -> Tensor:
-        asked = torch.as_tensor(self.default if quality is None else quality, dtype=torch.float32).reshape(-1)
+        table = self.log_gain
+        asked = torch.as_tensor(self.default if quality is None else quality, dtype=table.dtype).reshape(-1)
         if asked.device.type != "meta" and not bool(((asked >= 1) & (asked <= self.points)).all()):
             raise InputError(f"quality {quality}: expected a number from 1 to {self.points}")
-        place = asked.to(logarithms.device) - 1
+        place = asked.to(table.device) - 1
         below = place.floor().clamp(max=self.points - 2).long()
-        factors = torch.lerp(logarithms[below], logarithms[below + 1], (place - below)[:, None])
-        return factors.exp()[:, :, None, None]
+        factors = torch.lerp(table[below], table[below + 1], (place - below)[:, None]).exp()
+        return y * factors[:, :, None, None]
 
     def extra_repr(self) -> str:
         return f"{self.log_gain.shape[1]}, points={self.points}"
