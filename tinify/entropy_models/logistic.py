@@ -30,9 +30,7 @@ class LogisticPrior(EntropyModel):
 
     def prior(self) -> UniformNoiseAdapter:
         """The distribution of the channels, as the parameters are now."""
-        scales = torch.exp(
-            self.log_scales
-        )  # positive, so there is nothing to validate (nor could it be, on meta tensors)
+        scales = torch.exp(self.log_scales)  # positive: nothing to validate, which meta tensors could not be
         return UniformNoiseAdapter(Logistic(0.0, scales, validate_args=False))
 
     def centre(self, size: torch.Size, *params: Tensor) -> None:
