@@ -44,6 +44,7 @@ class TrainingConfig:
     optimizer: Annotated[str, "adam, adamw, muon, sgd, or {type: NAME, ...} with its arguments."] = "adam"
     lr: Annotated[float, _ABOVE_0, "Highest learning rate."] = 1e-4
     warmup: Annotated[int, Range(0), "Steps over which the learning rate rises to it."] = 0
+    hold: Annotated[int, Range(0), "Steps after that over which it stays."] = 0
     final: Annotated[float, Range(0, 1), "Part of it left at the end of a cosine; 1 for none."] = 1.0
     patience: Annotated[int, Range(0), "Validations without progress before it drops; 0 for never."] = 0
     factor: Annotated[float, Range(1e-6, 1), "What a drop multiplies it by."] = 0.5
@@ -106,7 +107,7 @@ class TrainingConfig:
 
     def lr_at(self, step: int, validations: tuple[float, ...] = ()) -> float:
         """The learning rate of a step, counted from 0, after validations of these losses."""
-        part = warm_cosine(step, self.steps, self.warmup, self.final)
+        part = warm_cosine(step, self.steps, self.warmup, self.final, self.hold)
         return self.stage(step).lr * part * self.factor ** plateau_drops(validations, self.patience)
 
     def as_dict(self) -> dict[str, Any]:

@@ -23,7 +23,7 @@ VERSION = 1
 
 _WORKERS = Parameter(int, limits=(Range(1, 256),))
 _OWN = ("recipe", "spec", "preset", "set", "data", "validation", "workers")
-_SCHEDULE = {"warmup": "warmup", "final": "final"}
+_SCHEDULE = {"warmup": "warmup", "hold": "hold", "final": "final"}
 _PLATEAU = {"patience": "patience", "factor": "factor"}
 _GROUPED = {*_SCHEDULE, *_PLATEAU, "lr", "loss", "optimizer"}
 _PLAIN = tuple(name for name in TrainingConfig.parameters() if name not in _GROUPED)

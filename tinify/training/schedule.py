@@ -39,15 +39,17 @@ def stage_at(step: int, stages: Sequence[Mapping[str, Any]], whole: Stage) -> St
     return found
 
 
-def warm_cosine(step: int, steps: int, warmup: int, final: float) -> float:
-    """The part of the highest learning rate that a step has: a linear rise, then a cosine down to ``final``.
+def warm_cosine(step: int, steps: int, warmup: int, final: float, hold: int = 0) -> float:
+    """The part of the highest learning rate that a step has.
 
-    >>> [round(warm_cosine(step, 100, 10, 0.1), 2) for step in (4, 10, 55, 100)]
-    [0.5, 1.0, 0.55, 0.1]
+    It rises evenly for ``warmup`` steps, stays for ``hold``, and falls along a cosine to ``final``.
+
+    >>> [round(warm_cosine(step, 110, 10, 0.1, hold=10), 2) for step in (4, 10, 20, 65, 110)]
+    [0.5, 1.0, 1.0, 0.55, 0.1]
     """
     if step < warmup:
         return (step + 1) / warmup
-    progress = min(1.0, (step - warmup) / max(1, steps - warmup))
+    progress = min(1.0, max(0, step - warmup - hold) / max(1, steps - warmup - hold))
     return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
