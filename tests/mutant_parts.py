@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import os
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from tinify.coders import CdfTables
 from tinify.coders.rans import RansCoder
 from tinify.entropy_models import EntropyBottleneck, EntropyModel, GaussianConditional
 from tinify.errors import CorruptStreamError
+from tinify.evaluation.codec import PictureCodec, Pixels
 from tinify.latent_codecs import Decode, LatentCodec, Stream
 from tinify.models import Autoencoder
 from tinify.plugin import Sig, component
@@ -391,6 +393,45 @@ class LossUnnamed(TwinLoss):
 class LossNoisy(TwinLoss):
     def forward(self, output: dict[str, Any], target: Tensor) -> Any:
         return {"loss": super().forward(output, target)["loss"] + 0.01 * torch.rand(())}
+
+
+class TwinPicture(PictureCodec):
+    settings = (1.0, 2.0)
+    limits = (1.0, 2.0)
+
+    def encode(self, pixels: Pixels, quality: float | None) -> bytes:
+        step = 1 if quality == 2 else 8
+        return np.array([*pixels.shape, step], "<u4").tobytes() + zlib.compress((pixels // step).tobytes())
+
+    def decode(self, data: bytes) -> Pixels:
+        *shape, step = np.frombuffer(data[:16], "<u4")
+        levels = np.frombuffer(zlib.decompressobj().decompress(data[16:]), np.uint8)
+        return (levels.reshape(shape) * step).astype(np.uint8)
+
+
+class PictureCropped(TwinPicture):
+    def decode(self, data: bytes) -> Pixels:
+        return super().decode(data)[:-1]
+
+
+class PictureFalling(TwinPicture):
+    settings = (2.0, 1.0)
+
+
+class PictureMoody(TwinPicture):
+    def encode(self, pixels: Pixels, quality: float | None) -> bytes:
+        return super().encode(pixels, quality) + bytes([next(COUNTER) % 256])
+
+
+class PictureMemory(TwinPicture):
+    bias = 0
+
+    def encode(self, pixels: Pixels, quality: float | None) -> bytes:
+        PictureMemory.bias = 1
+        return super().encode(pixels, quality)
+
+    def decode(self, data: bytes) -> Pixels:
+        return super().decode(data) ^ np.uint8(self.bias)
 
 
 class Model(Autoencoder):

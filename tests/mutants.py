@@ -70,6 +70,10 @@ CAUGHT_BY = {
     "mutant::empty_refused": "check_equal",
     "mutant::wrong_gradient": "check_gradients",
     "mutant::wrong_fake": "check_operator",
+    "mutant/picture_cropped": "check_round_trip",
+    "mutant/picture_falling": "check_settings",
+    "mutant/picture_moody": "check_pure",
+    "mutant/picture_memory": "check_fresh_process",
     "heavy/declaration": "check_light_import",
 }
 TWINS = (
@@ -78,6 +82,7 @@ TWINS = (
     "mutant/twin_codec",
     "mutant/twin_coder",
     "mutant/twin_loss",
+    "mutant/twin_picture",
     "mutant/twin_model",
     "mutant::twin",
 )
@@ -268,6 +273,17 @@ LOSSES = _family(
         "loss_noisy": "LossNoisy",
     },
 )
+PICTURE_CODECS = _family(
+    "picture_codec",
+    None,
+    {
+        "twin_picture": "TwinPicture",
+        "picture_cropped": "PictureCropped",
+        "picture_falling": "PictureFalling",
+        "picture_moody": "PictureMoody",
+        "picture_memory": "PictureMemory",
+    },
+)
 MODELS = _family(
     "model",
     TwinModel,
@@ -288,7 +304,7 @@ ALONE = [
 
 @hookimpl
 def tinify_components() -> list[type]:
-    return [*ALONE, *LAYERS, *DENSITIES, *CODECS, *CODERS, *LOSSES, *MODELS]
+    return [*ALONE, *LAYERS, *DENSITIES, *CODECS, *CODERS, *LOSSES, *PICTURE_CODECS, *MODELS]
 
 
 @hookimpl

@@ -64,7 +64,7 @@ def picture(height: int, width: int) -> Picture:
 
 
 def test_every_spec_is_here() -> None:
-    assert SMALL.keys() == get_registry().spec_files().keys()
+    assert SMALL.keys() == get_registry().spec_files().keys() - {"mnist"}, "mnist is one of digits, not of pictures"
 
 
 @pytest.mark.parametrize(("name", "preset"), PUBLISHED)

@@ -78,8 +78,8 @@ def test_canonical_nodes_say_everything(name: str) -> None:
     for node in nodes(Spec.load(name).elaborate().model):
         part = get_registry().component(node["kind"], node["type"])
         implied = {"type", "version", "kind"} | ({"in"} if part.kind in ("layer", "entropy_model") else set())
-        filled = {slot for slot, place in part.slots.items() if not place.optional}
-        assert node.keys() == implied | part.params.keys() | filled
+        optional = {slot for slot, place in part.slots.items() if place.optional}
+        assert node.keys() - optional == implied | part.params.keys() | part.slots.keys() - optional
         for key, parameter in part.params.items():
             assert parameter.convert(node[key]) == node[key]
 

@@ -16,6 +16,8 @@ from tinify.latent_codecs.stream import Stream
 class GaussianConditionalLatentCodec(LatentCodec):
     """Codes ``y`` by Gaussians whose parameters are the side information, split into ``chunks`` along the channels.
 
+    ``entropy_parameters`` is a network that predicts them from the side information.
+
     With a Gaussian mixture for ``gaussian_conditional``, ``chunks`` has ``"weights"`` too, and each chunk is as wide as
     all components together. ``scale_link`` is that of :class:`~tinify.latent_codecs.parameters.Chunks`.
     Minnen et al., NeurIPS 2018, section 2.
@@ -32,7 +34,7 @@ class GaussianConditionalLatentCodec(LatentCodec):
     ) -> None:
         super().__init__()
         self.gaussian_conditional = gaussian_conditional or GaussianConditional(scale_table)
-        self.entropy_parameters = entropy_parameters or nn.Identity()
+        self.entropy_parameters = entropy_parameters
         self.quantizer = quantizer
         self.split = Chunks(chunks, scale_link)
         self.chunks = self.split.chunks
@@ -40,5 +42,6 @@ class GaussianConditionalLatentCodec(LatentCodec):
     def code(self, y: Tensor | None, side: Tensor | None, stream: Stream) -> Tensor:
         if side is None:
             raise InputError("a conditional latent codec needs the side information that predicts its Gaussians")
-        params = self.split(self.entropy_parameters(side), self.gaussian_conditional)
+        predicted = side if self.entropy_parameters is None else self.entropy_parameters(side)
+        params = self.split(predicted, self.gaussian_conditional)
         return stream.code(self.gaussian_conditional, y, *params, quantizer=self.quantizer)

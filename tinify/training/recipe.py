@@ -254,7 +254,7 @@ def _packed(node: Node | None) -> Node | None:
 
 
 def _unpacked(text: str | None) -> Any:
-    return json.loads(text) if text and text.startswith("{") else text
+    return read(f"component: {text}", "a setting").mapping["component"].plain() if text else text
 
 
 def _absolute(spec: str) -> str:
