@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 import tinify
-from tinify.checkpoint import load_checkpoint
+from tinify.checkpoint import load_checkpoint, model_digest
 from tinify.errors import CheckpointError, DataError, DivergedError, InputError
 from tinify.training.config import TrainingConfig
 from tinify.training.data import Crops, list_images, read_usable
@@ -204,3 +204,20 @@ def test_settings_are_checked_and_the_schedule_is_a_warm_cosine() -> None:
 def _folder(path: Path) -> Path:
     path.mkdir()
     return path
+
+
+def test_weights_in_float16_take_half_the_room_and_are_those_that_were_validated(photos: Path, tmp_path: Path) -> None:
+    made = {}
+    for store in ("float32", "float16"):
+        out = _folder(tmp_path / store)
+        made[store] = train(new_state(store=store), list_images(photos), out, held_out=1)
+    sizes = [(tmp_path / store / "model.safetensors").stat().st_size for store in made]
+    loaded = load_checkpoint(tmp_path / "float16/model.safetensors")
+    weights = sum(parameter.numel() for parameter in loaded.parameters())
+    assert 1.9 * weights <= sizes[0] - sizes[1] <= 2 * weights, "the rest are tables"
+    exact = load_checkpoint(tmp_path / "float32/model.safetensors").state_dict()
+    for name, parameter in loaded.named_parameters():
+        if not name.endswith("quantiles"):  # those are solved for
+            assert torch.equal(parameter, exact[name].half().float()), name
+    assert model_digest(loaded) == model_digest(made["float16"].averaged_model())
+    assert all(parameter.dtype == torch.float32 for parameter in loaded.parameters())

@@ -17,7 +17,9 @@ class Jpeg:
 
 @component("picture_codec", "jpeg2000", target="tinify.evaluation.pillow:Jpeg2000")
 class Jpeg2000:
-    """JPEG 2000, 9/7 wavelet with the colour transform, by OpenJPEG through Pillow; quality is bits per pixel."""
+    """JPEG 2000 with the colour transform, by OpenJPEG through Pillow; quality is bits per pixel."""
+
+    wavelet: Annotated[Literal["9/7", "5/3"], "5/3 is that of the field's published curve"] = "9/7"
 
 
 @component("picture_codec", "webp", target="tinify.evaluation.pillow:Webp")

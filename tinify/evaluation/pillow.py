@@ -47,16 +47,19 @@ class Jpeg(_PillowCodec):
 
 
 class Jpeg2000(_PillowCodec):
-    """JPEG 2000 with the 9/7 wavelet and the colour transform, at a chosen number of bits per pixel."""
+    """JPEG 2000 with the colour transform, which Pillow leaves out by itself, at a chosen number of bits per pixel.
+
+    The 9/7 wavelet takes about 20 % less than the 5/3, with which the field's curves were made.
+    """
 
     settings = (0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0)
     limits = (0.01, 24)
     suffix = ".jp2"
-    label = "JPEG 2000"
 
-    def __init__(self) -> None:
+    def __init__(self, wavelet: str = "9/7") -> None:
         _need("jpg_2000", "JPEG 2000")
-        super().__init__("JPEG2000", quality_mode="rates", irreversible=True, mct=1)
+        super().__init__("JPEG2000", quality_mode="rates", irreversible=wavelet == "9/7", mct=1)
+        self.label = f"JPEG 2000 {wavelet}"
 
     def option(self, quality: float) -> dict[str, Any]:
         return {"quality_layers": [24 / quality]}

@@ -52,6 +52,7 @@ class TrainingConfig:
     ema: Annotated[float, Range(0, 0.999999), "Decay of the averaged weights, which are the ones that ship."] = 0.999
     seed: Annotated[int, Range(0, 2**32 - 1), "Of initialisation, crops and noise."] = 0
     precision: Annotated[Literal["float32", "bfloat16", "float16"], "Of the transforms, by autocast."] = "float32"
+    store: Annotated[Literal["float32", "float16"], "Of the weights in model.safetensors."] = "float32"
     compile: Annotated[bool, "Compile the model with torch.compile."] = False
     rollbacks: Annotated[int, Range(0), "Returns to good weights before a diverging run is given up."] = 5
     save_every: Annotated[int, Range(1), "Steps between saves."] = 1000

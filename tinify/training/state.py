@@ -76,8 +76,8 @@ class TrainingState:
         copy.load_state_dict(self.model.state_dict())
         with torch.no_grad():
             for name, parameter in copy.named_parameters():
-                if name in self.average:
-                    parameter.copy_(self.average[name])
+                average = self.average.get(name, parameter)
+                parameter.copy_(average.half() if self.config.store == "float16" else average)
         copy.update(force=True, update_quantiles=True)
         return copy
 
