@@ -19,12 +19,13 @@ from tinify.checkpoint import load_checkpoint, model_digest, save_model
 from tinify.codec import Codec, _assemble
 from tinify.errors import CheckpointError, FileError, InputError, UnknownNameError, WrongModelError
 from tinify.images import Picture
-from tinify.weights import find_weights, read_notes
+from tinify.registry import get_registry
+from tinify.weights import choose_weights, find_weights, read_notes
 
 
 def small_model(seed: int = 0) -> tinify.models.CompressionModel:
     torch.manual_seed(seed)
-    return tinify.create_model("tinify-photo", preset="q1", N=8, M=8, Z=4, B=1, D=0).eval()
+    return tinify.create_model("tinify-photo", N=8, M=8, Z=4, F=8, B=1, D=0).eval()
 
 
 @pytest.fixture(scope="module")
@@ -173,17 +174,21 @@ def test_python_callers_give_pillow_images_and_arrays() -> None:
         tinify.compress(noise(6, 4).astype(np.uint16))
 
 
-def test_weights_are_found_by_name_and_quality(tmp_path: Path) -> None:
-    assert find_weights("tinify-photo").name == "tinify-photo-q4.safetensors"
-    assert find_weights("tinify-photo", 4) == find_weights("tinify-photo-q4")
-    with pytest.raises(UnknownNameError, match="quality 9; there are: 4"):
-        find_weights("tinify-photo", 9)
+def test_weights_are_found_by_name_and_quality(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert find_weights().name.startswith("tinify-photo")
     with pytest.raises(UnknownNameError, match="train it"):
         find_weights("mbt2018-mean")
     with pytest.raises(UnknownNameError, match="did you mean 'tinify-photo'"):
         find_weights("tinify-phot")
-    with pytest.raises(InputError, match="leave --quality out"):
-        find_weights(str(tmp_path / "x.safetensors"), 3)
+    known = {f"mbt2018-mean-q{quality}": Path(f"q{quality}.safetensors") for quality in (2, 4, 7)}
+    known["mbt2018"] = Path("any-rate.safetensors")
+    monkeypatch.setattr(type(get_registry()), "weight_files", lambda registry: known)
+    assert choose_weights("mbt2018", 3.5) == (Path("any-rate.safetensors"), 3.5)
+    assert find_weights("mbt2018-mean").name == "q4.safetensors"
+    assert choose_weights("mbt2018-mean", 7.0) == (Path("q7.safetensors"), None)
+    for quality in (9, 4.5):
+        with pytest.raises(UnknownNameError, match=f"quality {quality}; there are: 2, 4, 7"):
+            find_weights("mbt2018-mean", quality)
 
 
 def test_the_shipped_codec_beats_jpeg_on_a_photograph() -> None:

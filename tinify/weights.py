@@ -19,8 +19,8 @@ def find_weights(name: str = DEFAULT, quality: float | None = None) -> Path:
     A spec may have a file for each quality, ``SPEC-q1``, ``SPEC-q2`` and so on; without ``quality`` its name means the
     middle one. Raises :class:`~tinify.errors.UnknownNameError`.
 
-    >>> find_weights("tinify-photo").name
-    'tinify-photo.safetensors'
+    >>> find_weights("tinify-photo").suffix
+    '.safetensors'
     """
     return choose_weights(name, quality)[0]
 

@@ -74,7 +74,7 @@ def __getattr__(name: str) -> Any:
     "command",
     [
         ["plugins"], ["list"], ["show", "mbt2018-mean"], ["show", "conv"], ["validate", "mbt2018-mean"], ["schema"],
-        ["explain", "tinify-photo", "--preset", "q4"], ["diff", "mbt2018-mean@q1", "mbt2018-mean@q2"], ["doctor"],
+        ["explain", "mbt2018-mean", "--preset", "q4"], ["diff", "mbt2018-mean@q1", "mbt2018-mean@q2"], ["doctor"],
         ["--help"], ["plugins", "--json"], ["explain", "mbt2018-mean", "--json"],
         ["diff", "mbt2018-mean", "tinify-photo"],
     ],

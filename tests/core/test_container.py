@@ -38,7 +38,7 @@ from tinify.errors import (
 )
 
 DIGEST = bytes(range(16))
-HEADER = Header(768, 512, 3, "tinify-photo-q4", DIGEST, tile_size=2048, overlap=64)
+HEADER = Header(768, 512, 3, "tinify-photo", DIGEST, tile_size=2048, overlap=64)
 SMALL = Container(
     Header(5, 3, 1, "m", DIGEST, tile_size=4, overlap=1),
     (Tile((b"first", b""), (1, 2)), Tile((b"second",), (300, 0))),
