@@ -8,12 +8,13 @@ import platform
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from importlib.metadata import PackageNotFoundError, version
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import click
+
+from tinify.machine import processor, release
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -28,12 +29,12 @@ json_option = click.option(
 def machine(threads: int | None = None) -> dict[str, Any]:
     """The processor, its cores, the threads in use (None if not set) and the versions of what is measured."""
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "threads": threads,
         "system": platform.platform(terse=True),
         "python": platform.python_version(),
-        "packages": {name: found for name in _PACKAGES if (found := _version(name))},
+        "packages": {name: found for name in _PACKAGES if (found := release(name))},
     }
 
 
@@ -72,19 +73,3 @@ def in_new_process(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) 
     """The function's result, from a fresh interpreter that shares nothing with this one."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(function, *args, **kwargs).result()
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_runs import draw_photos, new_state
 
 import tinify
 from tinify.checkpoint import load_checkpoint, model_digest
@@ -27,24 +28,7 @@ from tinify.training.state import TrainingState
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A few small pictures with edges and gradients."""
-    folder = tmp_path_factory.mktemp("photos")
-    random = np.random.default_rng(0)
-    for index in range(4):
-        y, x = np.mgrid[0:96, 0:112]
-        waves = [
-            127 + 100 * np.sin(x / random.uniform(5, 20) + c + index) * np.cos(y / random.uniform(5, 20))
-            for c in range(3)
-        ]
-        Image.fromarray(np.stack(waves, 2).astype(np.uint8)).save(folder / f"{index}.png")
-    return folder
-
-
-def new_state(steps: int = 6, **options: object) -> TrainingState:
-    torch.manual_seed(0)
-    model = tinify.create_model("mbt2018-mean", N=8, M=8)
-    settings = {"lmbda": 0.013, "batch": 2, "crop": 64, "lr": 1e-3, "warmup": 2, "final": 0.1} | options
-    return TrainingState(model, TrainingConfig(steps=steps, **settings))  # type: ignore[arg-type]
+    return draw_photos(tmp_path_factory.mktemp("photos"))
 
 
 def train(state: TrainingState, files: list[Path], out: Path, held_out: int = 0, **options: Any) -> TrainingState:

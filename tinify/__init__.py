@@ -3,7 +3,7 @@
 Floors: a module imports only from lower ones, so that ``import tinify`` and the listing commands need no torch.
 
     F0   errors
-    F1   chunks, coders, environment, files, ops, optimizers, plugin, samples, transforms
+    F1   chunks, coders, environment, files, machine, ops, optimizers, plugin, samples, transforms
     F2   ans, container, distributions, host
     F3   images, layers, registry
     F4   datasets, entropy_coders, entropy_models, kernels, spec, weights

@@ -19,6 +19,7 @@ FLOORS = {
     "coders": 1,
     "environment": 1,
     "files": 1,
+    "machine": 1,
     "ops": 1,
     "optimizers": 1,
     "plugin": 1,

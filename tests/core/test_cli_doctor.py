@@ -65,7 +65,10 @@ def test_doctor_knows_what_is_missing_old_twice_there_or_misspelt(
     for state, words in [
         ("problem", "numba 0.1 does not fit: python -m pip install 'numba>=0.60'"),
         ("problem", "no-such-dist is not installed: python -m pip install 'no-such-dist>=2'"),
-        ("ok", "the extra train (logs for TensorBoard) is not installed: it needs no-such-logs>=3; python -m pip"),
+        (
+            "ok",
+            "the extra train (several devices, TensorBoard) is not installed: it needs no-such-logs>=3; python -m pip",
+        ),
         ("warning", "tinify-codec is installed more than once: "),
         ("ok", "plugin noise (tinify-noise 9.9) is disabled: TINIFY_DISABLE_PLUGINS"),
         ("ok", "TINIFY_DISABLE_PLUGINS=noisy, tinify_noise (plugins that are not loaded"),

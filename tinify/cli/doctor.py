@@ -20,13 +20,14 @@ from tinify.cli.tables import echo_table
 from tinify.cli.validate import diagnose
 from tinify.errors import PluginError
 from tinify.host import GROUP
+from tinify.machine import release
 from tinify.plugin.offers import HOME, normal
 from tinify.registry import Registry, get_registry
 
 UNHEALTHY = 1
 _NAMED = (HOME, "torch", "numpy", "numba", "triton")
 # What each extra gives, for those who wonder whether they need it.
-_EXTRAS = {"train": "logs for TensorBoard"}
+_EXTRAS = {"train": "several devices, TensorBoard", "eval": "figures of results, JPEG XL"}
 
 
 class Finding(NamedTuple):
@@ -65,13 +66,6 @@ def _registry() -> Registry:
         return Registry(strict=False)
 
 
-def _version(distribution: str) -> str | None:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None
-
-
 def _there(module: str) -> bool:
     try:
         return importlib.util.find_spec(module) is not None
@@ -80,7 +74,7 @@ def _there(module: str) -> bool:
 
 
 def _versions() -> Iterator[Finding]:
-    found = ((name, _version(name)) for name in _NAMED)
+    found = ((name, release(name)) for name in _NAMED)
     words = [f"Python {platform.python_version()}", *(f"{name} {version}" for name, version in found if version)]
     yield Finding("ok", ", ".join(words))
 
@@ -89,7 +83,7 @@ def _requirements() -> Iterator[Finding]:
     """What tinify asks for and has not, or has in a version that does not fit."""
     from packaging.requirements import Requirement
 
-    if _version(HOME) is None:
+    if release(HOME) is None:
         yield Finding("warning", f"{HOME} has no metadata here, so its plugins are not found: frozen, or not installed")
         return
     extras = metadata.metadata(HOME).get_all("Provides-Extra") or []
@@ -98,7 +92,7 @@ def _requirements() -> Iterator[Finding]:
         extra = next((one for one in extras if needed.marker and needed.marker.evaluate({"extra": one})), "")
         if needed.marker and not needed.marker.evaluate({"extra": extra}):
             continue
-        version, wanted = _version(needed.name), f"{needed.name}{needed.specifier}"
+        version, wanted = release(needed.name), f"{needed.name}{needed.specifier}"
         if version is None and extra:
             gives = f" ({_EXTRAS[extra]})" if extra in _EXTRAS else ""
             missing = f"the extra {extra}{gives} is not installed: it needs {wanted}"

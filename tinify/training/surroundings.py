@@ -7,12 +7,12 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import tinify
 from tinify.files import write_atomic
+from tinify.machine import processor, release
 
 PACKAGES = ("torch", "numpy", "numba", "pillow", "safetensors", "lightning-fabric")
 
@@ -29,9 +29,9 @@ def surroundings(device: str) -> dict[str, Any]:
         "tinify": tinify.__version__,
         "commit": _commit(Path(tinify.__file__).parent),
         "python": platform.python_version(),
-        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+        "packages": {name: found for name in PACKAGES if (found := release(name))},
         "platform": platform.platform(),
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
@@ -46,21 +46,6 @@ def add_start(path: Path, start: Mapping[str, Any]) -> None:
         before = []
     starts = [*before, dict(start)] if isinstance(before, list) else [dict(start)]
     write_atomic(path, (json.dumps(starts, indent=1) + "\n").encode())
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def _commit(folder: Path) -> str | None:
