@@ -275,6 +275,15 @@ def test_bad_input_is_named_before_anything_is_measured(
         evaluate(codecs, photos, **options)
 
 
+def test_qualities_that_no_codec_takes_are_refused(photos: Path) -> None:
+    class Whole(Packed):
+        settings = (None,)  # type: ignore[assignment]
+        limits = None  # type: ignore[assignment]
+
+    with pytest.raises(InputError, match="no quality can be set of whole: leave the qualities out"):
+        evaluate({"whole": Whole()}, photos, qualities={"": [5]})
+
+
 def test_folders_without_pictures_are_named(photos: Path, tmp_path: Path) -> None:
     for path, said in (
         (tmp_path, "no pictures in"),

@@ -105,6 +105,8 @@ def _all_settings(
         raise UnknownNameError.among("codec to set qualities of", name, opened)
     if points is not None and points < 1:
         raise InputError(f"points {points}: expected 1 or more")
+    if "" in given and all(codec.settings == (None,) for codec in opened.values()):
+        raise InputError(f"no quality can be set of {', '.join(opened)}: leave the qualities out")
     found = {name: _settings(name, codec, given, points) for name, codec in opened.items()}
     for name, codec in opened.items():
         check_settings(codec, name, found[name])
