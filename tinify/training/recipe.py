@@ -36,7 +36,7 @@ class Recipe:
 
     >>> recipe = Recipe.loads("{recipe: 1, spec: mbt2018-mean, preset: q4, optimizer: {type: adamw, lr: 1e-3}}")
     >>> recipe.spec, recipe.settings
-    ('mbt2018-mean', {'lr': 0.001, 'optimizer': '{"type": "adamw"}'})
+    ('mbt2018-mean', {'lr': 0.001, 'optimizer': 'adamw'})
     """
 
     spec: str
