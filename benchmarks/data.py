@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
 import time
 from pathlib import Path
 
+import click
 import numpy as np
 import torch
 from PIL import Image
+from report import describe, finish, json_option, machine, table
 
 from tinify.models import create_model
 from tinify.training.config import TrainingConfig
@@ -57,26 +57,33 @@ def step(spec: str, crop: int, batch: int, seconds: float) -> float:
     return count / (time.perf_counter() - begun)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, action="append", help="folder of photographs; may be repeated")
-    parser.add_argument("--spec", default="mbt2018-mean")
-    parser.add_argument("--crop", type=int, default=256)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--seconds", type=float, default=5.0)
-    given = parser.parse_args()
+@click.command()
+@click.option("--data", "folders", type=click.Path(path_type=Path, exists=True), multiple=True, help="Photographs.")
+@click.option("--spec", default="mbt2018-mean", show_default=True, help="The model whose steps want crops.")
+@click.option("--crop", default=256, show_default=True)
+@click.option("--batch", default=8, show_default=True)
+@click.option("--seconds", default=5.0, show_default=True, help="Of each measurement.")
+@json_option
+def main(folders: tuple[Path, ...], spec: str, crop: int, batch: int, seconds: float, json_file: Path | None) -> None:
+    """Measure the loader, over folders of photographs or over files drawn for it."""
+    facts = machine(torch.get_num_threads())
     with tempfile.TemporaryDirectory() as made:
-        for side in (512, 2048):
-            draw(Path(made) / f"jpeg-{side}", 16, side)
-        folders = given.data or sorted(Path(made).iterdir())
-        need = step(given.spec, given.crop, given.batch, given.seconds)
-        print(json.dumps({"step": given.spec, "crops_per_second": round(need, 1)}))
-        for folder in folders:
-            for cache in (0, 2 << 30):
-                for workers in (1, 2, 4):
-                    rate = loader(list_images(folder), workers, cache, given.crop, given.batch, given.seconds)
-                    row = {"folder": folder.name, "cache": bool(cache), "workers": workers}
-                    print(json.dumps({**row, "crops_per_second": round(rate, 1), "of_need": round(rate / need, 1)}))
+        for side in () if folders else (512, 2048):
+            draw(Path(made) / f"{side}x{side}", 16, side)
+        need = step(spec, crop, batch, seconds)
+        found = [
+            {"folder": folder.name, "cached": bool(cache), "threads": workers, "crops/s": rate, "of need": rate / need}
+            for folder in folders or sorted(Path(made).iterdir())
+            for cache in (0, 2 << 30)
+            for workers in (1, 2, 4)
+            for rate in [loader(list_images(folder), workers, cache, crop, batch, seconds)]
+        ]
+    click.echo(f"crops of {crop}, a step of {spec} takes {need:.1f} a second; {describe(facts)}\n")
+    rows = [[*map(str, list(row.values())[:3]), f"{row['crops/s']:.0f}", f"{row['of need']:.1f}"] for row in found]
+    click.echo(table(list(found[0]), rows) + "\n")
+    slow = [f"{row['folder']}, {row['threads']} threads: {row['of need']:.2f} of what a step takes" for row in found]
+    failures = [text for text, row in zip(slow, found, strict=True) if float(row["of need"]) < 1]
+    finish({"machine": facts, "step": need, "loader": found}, failures, json_file)
 
 
 if __name__ == "__main__":
