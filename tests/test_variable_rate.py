@@ -28,6 +28,8 @@ from tinify.layers import GainUnit
 from tinify.losses import RateDistortionLoss
 from tinify.models import CompressionModel
 from tinify.targets import PSNR_TOLERANCE, compress_to_psnr, compress_to_size
+from tinify.training.config import TrainingConfig
+from tinify.training.criterion import Criterion
 
 SMALL = {"N": 16, "M": 16, "Z": 8, "F": 16, "B": 1, "D": 0}
 
@@ -237,3 +239,15 @@ def test_the_loss_of_a_batch_is_the_mean_of_weighted_ones() -> None:
         part = {"x_hat": x_hat[item, None], "likelihoods": {name: v[item, None] for name, v in likelihoods.items()}}
         alone.append(weight[item] * RateDistortionLoss(float(lmbda[item]))(part, x[item, None])["loss"])
     assert torch.allclose(together, torch.stack(alone).mean(), rtol=1e-5)
+
+
+def test_a_loss_of_one_lambda_is_named_where_there_is_a_range() -> None:
+    class OneLambda(torch.nn.Module):
+        def forward(self, output: object, target: object) -> dict[str, torch.Tensor]:
+            return {"loss": torch.zeros(())}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tinify.training.criterion.build_part", lambda kind, node: OneLambda())
+        Criterion(TrainingConfig(lmbda=0.01))
+        with pytest.raises(InputError, match="takes one lambda, and the run has a range"):
+            Criterion(TrainingConfig(lmbda=(0.01, 0.1)))

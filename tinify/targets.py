@@ -6,8 +6,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
+import torch
 
+from tinify import metrics
 from tinify.codec import Codec
 from tinify.errors import InputError
 from tinify.images import Picture
@@ -50,11 +51,13 @@ def compress_to_psnr(codec: Codec, picture: Picture, psnr: float) -> Hit:
     ``value`` is the PSNR of the decoded 8-bit picture; otherwise as :func:`compress_to_size`.
     """
 
-    def lack(quality: float) -> float:
-        return psnr - _psnr(picture, codec.at(quality).reconstruct(picture))
+    original = torch.from_numpy(picture.pixels)
 
-    # The search stays below zero: what is asked for is the greatest value that may be had.
-    quality, off = _search(codec, psnr, lambda q: -lack(q) - PSNR_TOLERANCE, -PSNR_TOLERANCE)
+    def excess(quality: float) -> float:  # over the most that will do
+        decoded = torch.from_numpy(codec.at(quality).reconstruct(picture).pixels)
+        return metrics.psnr(decoded / 255, original / 255) - psnr - PSNR_TOLERANCE
+
+    quality, off = _search(codec, psnr, excess, -PSNR_TOLERANCE)
     value = psnr + off + PSNR_TOLERANCE
     return Hit(codec.compress(picture, quality), quality, value, -PSNR_TOLERANCE <= off <= 0)
 
@@ -84,8 +87,3 @@ def _search(codec: Codec, wanted: float, excess: Callable[[float], float], toler
         else:
             high, above = quality, off
     return low, below
-
-
-def _psnr(picture: Picture, decoded: Picture) -> float:
-    error = np.mean(np.square(picture.pixels.astype(np.float64) - decoded.pixels))
-    return math.inf if error == 0 else 10 * math.log10(255**2 / error)

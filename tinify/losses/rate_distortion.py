@@ -62,21 +62,21 @@ class RateDistortionLoss(nn.Module):
     def forward(
         self, output: dict[str, Any], target: Tensor, lmbda: Tensor | None = None, weight: Tensor | None = None
     ) -> Any:
-        losses = {"bpp_loss": bits_per_pixel(output, target)}
         x_hat = output["x_hat"].to(target.dtype)
+        alone = lmbda is None  # else everything is (batch,) until the end
+        rate = bits_per_pixel(output, target) if alone else bits_of_each(output, target)
         if self.metric == "mse":
-            losses["mse_loss"] = nn.functional.mse_loss(x_hat, target)
-            distortion = 255**2 * losses["mse_loss"]
+            distance = (x_hat - target).square()
+            distance = distance.mean() if alone else distance.flatten(1).mean(1)
+            distortion = 255**2 * distance
         else:
-            losses["ms_ssim_loss"] = ms_ssim(x_hat, target)
-            distortion = 1 - losses["ms_ssim_loss"]
-        losses["loss"] = losses["bpp_loss"] + self.lmbda * distortion
-        if lmbda is not None:
-            each = bits_of_each(output, target) + lmbda * self._distortion_of_each(x_hat, target)
-            losses["loss"] = (each if weight is None else weight * each).mean()
+            pairs = [(x_hat, target)] if alone else [(a[None], b[None]) for a, b in zip(x_hat, target, strict=True)]
+            distance = torch.stack([ms_ssim(a, b) for a, b in pairs])
+            distortion = 1 - distance
+        each = rate + (self.lmbda if lmbda is None else lmbda) * distortion
+        losses = {
+            "bpp_loss": rate.mean(),
+            f"{self.metric.replace('-', '_')}_loss": distance.mean(),
+            "loss": (each if weight is None else weight * each).mean(),
+        }
         return losses if self.return_type == "all" else losses[self.return_type]
-
-    def _distortion_of_each(self, x_hat: Tensor, target: Tensor) -> Tensor:
-        if self.metric == "mse":
-            return 255**2 * (x_hat - target).square().flatten(1).mean(1)
-        return torch.stack([1 - ms_ssim(a[None], b[None]) for a, b in zip(x_hat, target, strict=True)])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from tinify.errors import PluginError
+from tinify.errors import InputError, PluginError
 from tinify.models import build_part
 from tinify.registry import get_registry
 from tinify.spec.reader import Node, lift, read
@@ -33,6 +34,12 @@ class Criterion:
         places = {**dict.fromkeys(given, node.location), **node.keys, "type": kind.location}
         self.name = config.loss
         self.loss = build_part("loss", Node({**given, **written}, node.location, places))
+        taken = inspect.signature(getattr(self.loss, "forward", self.loss)).parameters
+        if isinstance(config.lmbda, tuple) and not {"lmbda", "weight"} <= taken.keys():
+            raise InputError(
+                f"loss {config.loss!r} takes one lambda, and the run has a range: give one, or a loss that is called "
+                "with lmbda and weight of each picture, as rate_distortion is"
+            )
         if isinstance(self.loss, nn.Module):
             self.loss.to(device).requires_grad_(False)  # some losses have weights, which are not those in training
 
@@ -42,13 +49,13 @@ class Criterion:
         With a range of lambdas, ``place`` says where in it each picture is, from 0 to 1. Its loss is then divided by
         the root of its lambda, which is about what it grows by, so that every rate counts alike.
         """
-        losses = self.loss(output, target) if place is None else self.loss(output, target, *self._weights(place))
+        losses = self.loss(output, target) if place is None else self.loss(output, target, **self._weights(place))
         total = losses.get("loss") if isinstance(losses, dict) else None
         if not isinstance(total, Tensor) or total.numel() != 1:
             raise PluginError(f"loss {self.name!r} returned {losses!r}: expected a dict with a scalar tensor 'loss'")
         return total.reshape(())
 
-    def _weights(self, place: Tensor) -> tuple[Tensor, Tensor]:
+    def _weights(self, place: Tensor) -> dict[str, Tensor]:
         """Lambda and weight of each picture."""
         lmbda = self._config.lmbda_at(place)
-        return lmbda, (self._config.lmbda_at(torch.full_like(place, 0.5)) / lmbda).sqrt()
+        return {"lmbda": lmbda, "weight": (self._config.lmbda_at(torch.full_like(place, 0.5)) / lmbda).sqrt()}
