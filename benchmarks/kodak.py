@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import io
 import json
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from statistics import fmean
 
 import click
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 from report import describe, finish, in_new_process, json_option, machine, table
 
 from tinify.errors import TinifyError
+from tinify.evaluation.codec import PictureCodec, Pixels, open_codec
+from tinify.evaluation.pictures import read_pixels
+from tinify.evaluation.quality import compare
 
 # A file may take one per cent and so many bytes more than the densities promise.
 OVERHEAD, HEADER = 1.01, 64
 # Decibels by which the shipped weights lead at equal bytes.
 TARGETS = {"JPEG": 2.5, "WebP": 0.8}
-
-Pixels = NDArray[np.uint8]
-RIVALS: dict[str, Callable[..., None]] = {
-    "JPEG": lambda image, stream, quality: image.save(stream, "jpeg", quality=quality, subsampling=2, optimize=True),
-    "WebP": lambda image, stream, quality: image.save(stream, "webp", quality=quality),
-    "WebP, method 6": lambda image, stream, quality: image.save(stream, "webp", quality=quality, method=6),
-}
+RIVALS = {"JPEG": "jpeg", "WebP": "webp", "WebP, method 6": "webp[method=6]"}
 
 
 @dataclass(frozen=True)
@@ -67,15 +60,16 @@ class Photo:
         ]
 
 
-def encode(images: list[Path], folder: Path, model: str) -> None:
+def encode(images: list[Path], folder: Path, model: str, quality: float | None) -> None:
     """Codes every picture with `tinify compress`; ``folder`` also gets the encoder's pixels and the estimated bits."""
     from tinify.cli import cli
     from tinify.images import read_picture
     from tinify.zoo import load_codec
 
-    codec = load_codec(model, None)
+    codec = load_codec(model, quality)
+    option = [] if quality is None else ["--quality", f"{quality:g}"]
     for path in images:
-        arguments = ["compress", str(path), str(folder / f"{path.stem}.tfy"), "--model", model, "--quiet"]
+        arguments = ["compress", str(path), str(folder / f"{path.stem}.tfy"), "--model", model, "--quiet", *option]
         cli.main(arguments, standalone_mode=False)
         picture = read_picture(path)
         np.save(folder / f"{path.stem}.npy", codec.reconstruct(picture).pixels)
@@ -92,74 +86,55 @@ def decode(folder: Path, model: str | None) -> None:
         cli.main(arguments, standalone_mode=False)
 
 
-def pixels_of(image: Image.Image) -> Pixels:
-    """(height, width, 3), uint8."""
-    return np.asarray(image.convert("RGB"))
+def lowest(enough: Callable[[int], bool]) -> int:
+    """The lowest quality from 1 to 100 that is ``enough``; 100 if none is.
 
-
-def at_least(encode_at: Callable[[int], bytes], size: int) -> bytes:
-    """The file of the lowest quality from 1 to 100 that has ``size`` bytes or more; that of 100 if none has.
-
-    >>> len(at_least(bytes, 42))
+    >>> lowest(lambda quality: quality > 41)
     42
     """
     low, high = 1, 100
     while low < high:
         middle = (low + high) // 2
-        low, high = (low, middle) if len(encode_at(middle)) >= size else (middle + 1, high)
-    return encode_at(low)
-
-
-def coded(image: Image.Image, save: Callable[..., None], quality: int) -> bytes:
-    """The picture in a rival's format."""
-    stream = io.BytesIO()
-    save(image, stream, quality=quality)
-    return stream.getvalue()
+        low, high = (low, middle) if enough(middle) else (middle + 1, high)
+    return low
 
 
 def score(original: Pixels, decoded: Pixels, size: int) -> Score:
     """Rate and distances of one coded picture."""
-    import torch
-
-    from tinify.metrics import MS_SSIM_MIN_SIDE, ms_ssim, psnr
-
-    if min(original.shape[:2]) < MS_SSIM_MIN_SIDE:
-        raise click.ClickException(
-            f"MS-SSIM needs pictures of {MS_SSIM_MIN_SIDE} pixels a side; one has {original.shape[:2]}"
-        )
-    a, b = (torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None] / 255 for pixels in (original, decoded))
     height, width, _ = original.shape
-    return Score(size, 8 * size / (height * width), psnr(a, b), float(ms_ssim(b, a)))
+    found = compare(original, decoded)
+    if found.ms_ssim is None:
+        raise click.ClickException(f"a picture of {width}x{height} pixels is too small for MS-SSIM: leave it out")
+    return Score(size, 8 * size / (height * width), found.psnr, found.ms_ssim)
+
+
+def rival(codec: PictureCodec, original: Pixels, quality: int) -> Score:
+    """A rival's picture at one of its qualities."""
+    data = codec.encode(original, quality)
+    return score(original, codec.decode(data), len(data))
+
+
+def no_smaller(codec: PictureCodec, original: Pixels, size: int) -> Score:
+    """A rival's picture at its lowest quality that takes ``size`` bytes or more; at its best if none does."""
+    return rival(codec, original, lowest(lambda quality: len(codec.encode(original, quality)) >= size))
 
 
 def examine(path: Path, folder: Path) -> Photo:
     """One picture, after both processes have done their work."""
-    with Image.open(path) as image:
-        original = pixels_of(image)
-    plain = Image.fromarray(original)
-    with Image.open(folder / f"{path.stem}.png") as image:
-        decoded = pixels_of(image)
+    original, decoded = read_pixels(path), read_pixels(folder / f"{path.stem}.png")
     size = (folder / f"{path.stem}.tfy").stat().st_size
     scores = {"tinify": score(original, decoded, size)}
-    for name, save in RIVALS.items():
-        data = at_least(partial(coded, plain, save), size)
-        scores[name] = score(original, pixels_of(Image.open(io.BytesIO(data))), len(data))
+    for name, text in RIVALS.items():
+        scores[name] = no_smaller(open_codec(text), original, size)
     identical = np.array_equal(np.broadcast_to(np.load(folder / f"{path.stem}.npy"), original.shape), decoded)
     return Photo(path.name, json.loads((folder / f"{path.stem}.json").read_text()), identical, scores)
 
 
-def at_one_quality(originals: list[Pixels], save: Callable[..., None], size: float) -> dict[str, float]:
+def at_one_quality(codec: PictureCodec, originals: list[Pixels], size: float) -> dict[str, float]:
     """The lowest quality at which a rival's files take ``size`` bytes or more in the mean, and its mean PSNR there."""
-    images = [Image.fromarray(original) for original in originals]
-    low, high = 1, 100
-    while low < high:
-        middle = (low + high) // 2
-        mean = fmean(len(coded(image, save, middle)) for image in images)
-        low, high = (low, middle) if mean >= size else (middle + 1, high)
-    files = [coded(image, save, low) for image in images]
-    pairs = zip(originals, files, strict=True)
-    scores = [score(original, pixels_of(Image.open(io.BytesIO(file))), len(file)) for original, file in pairs]
-    return {"quality": low, "bytes": fmean(s.bytes for s in scores), "psnr": fmean(s.psnr for s in scores)}
+    quality = lowest(lambda quality: fmean(len(codec.encode(pixels, quality)) for pixels in originals) >= size)
+    scores = [rival(codec, pixels, quality) for pixels in originals]
+    return {"quality": quality, "bytes": fmean(s.bytes for s in scores), "psnr": fmean(s.psnr for s in scores)}
 
 
 def mean_scores(photos: list[Photo]) -> dict[str, dict[str, float]]:
@@ -177,9 +152,10 @@ def mean_scores(photos: list[Photo]) -> dict[str, dict[str, float]]:
     help="A folder of PNG files.",
 )
 @click.option("--model", default="tinify-photo", show_default=True, help="Weights: an installed name, or a file.")
+@click.option("--quality", type=float, help="Of a model of variable rate; its own default if not given.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first pictures.")
 @json_option
-def main(images: Path, model: str, limit: int | None, json_file: Path | None) -> None:
+def main(images: Path, model: str, quality: float | None, limit: int | None, json_file: Path | None) -> None:
     """Check files, pixels and rates of the shipped codec on real photographs, and compare it with JPEG and WebP."""
     paths = sorted(images.glob("*.png"))[:limit]
     if not paths:
@@ -187,15 +163,15 @@ def main(images: Path, model: str, limit: int | None, json_file: Path | None) ->
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         try:
-            in_new_process(encode, paths, folder, model)
+            in_new_process(encode, paths, folder, model, quality)
             in_new_process(decode, folder, model if Path(model).is_file() else None)
         except TinifyError as error:
             raise click.ClickException(str(error)) from error
         photos = [examine(path, folder) for path in paths]
     facts, means = machine(), mean_scores(photos)
-    leads = {rival: means["tinify"]["psnr"] - means[rival]["psnr"] for rival in RIVALS}
-    originals = [pixels_of(Image.open(path)) for path in paths]
-    level = {rival: at_one_quality(originals, save, means["tinify"]["bytes"]) for rival, save in RIVALS.items()}
+    leads = {name: means["tinify"]["psnr"] - means[name]["psnr"] for name in RIVALS}
+    originals, size = [read_pixels(path) for path in paths], means["tinify"]["bytes"]
+    level = {name: at_one_quality(open_codec(text), originals, size) for name, text in RIVALS.items()}
     click.echo(f"{model}, {len(photos)} pictures, means; {describe(facts)}\n")
     click.echo(_summary(means))
     click.echo("\nRivals at one quality for all pictures, their mean bytes no fewer:\n")
@@ -213,6 +189,7 @@ def main(images: Path, model: str, limit: int | None, json_file: Path | None) ->
     result = {
         "machine": facts,
         "model": model,
+        "quality": quality,
         "means": means,
         "leads": leads,
         "at one quality": level,
