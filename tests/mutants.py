@@ -158,7 +158,7 @@ class NoSummary(Halving):
     slope: float = 0.1
 
 
-@component("latent_codec", "mutant/twin_codec", target="mutant_parts:Codec", slots={"em": Slot("entropy_model")})
+@component("latent_codec", "mutant/twin_codec", target="mutant_coding:Codec", slots={"em": Slot("entropy_model")})
 class TwinCodec:
     """As it should be."""
 
@@ -166,7 +166,7 @@ class TwinCodec:
         return slots("em", y)
 
 
-@component("latent_codec", "mutant/lying_codec", target="mutant_parts:Codec", slots={"em": Slot("entropy_model")})
+@component("latent_codec", "mutant/lying_codec", target="mutant_coding:Codec", slots={"em": Slot("entropy_model")})
 class LyingCodec:
     """Its shape rule says twice the channels."""
 
@@ -187,12 +187,13 @@ class TwinModel:
 
 def _family(kind: str, twin: type | None, names: dict[str, str]) -> list[type]:
     """Declarations that differ only in their name and target; each is an attribute of this module too."""
+    module = "mutant_coding" if kind in ("entropy_model", "latent_codec", "coder") else "mutant_parts"
     made = []
     for name, target in names.items():
         shape = {"shape": twin.shape} if twin else {}  # type: ignore[attr-defined]
         slots = twin.__component__.slots if twin else {}  # type: ignore[attr-defined]
         body = {"__doc__": f"Wrong: {name}.", "__module__": __name__, **shape}
-        found = component(kind, f"mutant/{name}", target=f"mutant_parts:{target}", slots=slots)(type(target, (), body))
+        found = component(kind, f"mutant/{name}", target=f"{module}:{target}", slots=slots)(type(target, (), body))
         globals()[target] = found
         made.append(found)
     return made
