@@ -52,6 +52,7 @@ SETTINGS = st.fixed_dictionaries(
         "seed": st.integers(0, 2**32 - 1),
         "precision": st.sampled_from(["float32", "bfloat16", "float16"]),
         "compile": st.booleans(),
+        "freeze": st.sampled_from(["g_a", "g_a,g_s"]),
         "stages": st.lists(
             st.fixed_dictionaries({"steps": COUNTS}, optional={"crop": COUNTS, "lr": st.floats(1e-9, 1)}), min_size=1
         ).map(tuple),

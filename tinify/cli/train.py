@@ -58,6 +58,7 @@ def _settings(command: Any) -> Any:
 @set_option
 @_settings
 @click.option("--weights", type=_FOLDER, help="Begin with the weights of this checkpoint.")
+@click.option("--fitting", is_flag=True, help="Of --weights take what fits this spec; the rest begins at random.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, or auto.")
 @click.option("--devices", type=click.IntRange(1), default=1, show_default=True, help="Processes, one a device.")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads of each process.")
@@ -74,6 +75,7 @@ def train_command(
     preset: str | None,
     pairs: tuple[str, ...],
     weights: Path | None,
+    fitting: bool,
     device: str,
     devices: int,
     threads: int | None,
@@ -111,6 +113,8 @@ def train_command(
         raise OutputError(f"{state_file} {'exists' if state_file.exists() else 'does not exist'}: {hint}")
     if resume and (preset or pairs or weights):
         raise InputError("with --resume the model is that of the state: leave --preset, --set and --weights out")
+    if fitting and not weights:
+        raise InputError("--fitting says what to take of --weights: give --weights FILE too")
     recipe = _complete(asked, out if resume else None, data, val, workers)
     pictures = Pictures.find(recipe.data, recipe.validation)
     processes, torch_device = launch(devices, _device(device))
@@ -119,7 +123,9 @@ def train_command(
         warnings.simplefilter("ignore")
     changes = {name: value for name, value in options.items() if _given(name)}
     state = (
-        resume_run(state_file, asked, changes, torch_device) if resume else begin(asked, changes, torch_device, weights)
+        resume_run(state_file, asked, changes, torch_device)
+        if resume
+        else begin(asked, changes, torch_device, weights, fitting)
     )
     if state.config.validate_every:
         pictures = pictures.with_held_out()
@@ -191,7 +197,9 @@ def _summary(state: TrainingState, files: int, held_out: int, processes: int) ->
     assert state.model.architecture is not None
     count = sum(p.numel() for p in state.model.parameters())
     return (
-        f"{state.model.architecture.name}: {count:,} parameters, {files} training and {held_out} validation pictures, "
+        f"{state.model.architecture.name}: {count:,} parameters"
+        + (f" ({state.origin['weights']})" if "weights" in state.origin else "")
+        + f", {files} training and {held_out} validation pictures, "
         f"step {state.step} of {state.config.steps}, {next(state.model.parameters()).device}"
         + (f", {processes} processes" if processes > 1 else "")
     )

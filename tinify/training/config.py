@@ -50,6 +50,7 @@ class TrainingConfig:
     factor: Annotated[float, Range(1e-6, 1), "What a drop multiplies it by."] = 0.5
     clip: Annotated[float, _ABOVE_0, "Bound on the gradient's norm."] = 1.0
     ema: Annotated[float, Range(0, 0.999999), "Decay of the averaged weights, which are the ones that ship."] = 0.999
+    freeze: Annotated[str, "Parts whose weights stay as they are, with commas between: g_a,g_s."] = ""
     seed: Annotated[int, Range(0, 2**32 - 1), "Of initialisation, crops and noise."] = 0
     precision: Annotated[Literal["float32", "bfloat16", "float16"], "Of the transforms, by autocast."] = "float32"
     store: Annotated[Literal["float32", "float16"], "Of the weights in model.safetensors."] = "float32"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from tinify.checkpoint import load_checkpoint, load_weights
 from tinify.errors import CheckpointError, InputError, OutputError
@@ -25,32 +26,62 @@ RECIPE, ENVIRONMENT = "recipe.yaml", "environment.json"
 
 
 def begin(
-    recipe: Recipe, changes: Mapping[str, Any], device: torch.device, weights: Path | None = None
+    recipe: Recipe,
+    changes: Mapping[str, Any],
+    device: torch.device,
+    weights: Path | None = None,
+    fitting: bool = False,
 ) -> TrainingState:
     """A new run by a recipe, with ``changes`` of its settings, from random weights or those of a checkpoint.
 
-    Raises :class:`~tinify.errors.InputError` where nothing says lambda.
+    With ``fitting`` the checkpoint may be of another spec: what has a parameter's name and shape is taken, and what is
+    missing begins at random. Raises :class:`~tinify.errors.InputError` where nothing says lambda.
     """
     changed = replace(recipe, settings={**recipe.settings, **changes})
     torch.manual_seed(changed.settings.get("seed", 0))
     model = create_model(recipe.spec, preset=recipe.preset, **recipe.parameters)
     assert model.architecture is not None
-    if weights:
+    origin: dict[str, Any] = {}
+    if weights and fitting:
+        origin["weights"] = f"{take_fitting(model, load_checkpoint(weights), weights):,} of {weights}"
+    elif weights:
         load_weights(model, load_checkpoint(weights).state_dict(), weights)
     settings = resolved(changed, model.architecture)
     if settings["lmbda"] is None:
         raise InputError(f"{recipe.spec} without a preset has no lambda: give --lmbda, or a --preset")
-    origin = {"recipe": resolved(recipe, model.architecture)}
+    origin["recipe"] = resolved(recipe, model.architecture)
     return TrainingState(model.to(device), TrainingConfig(**settings), origin=origin)
+
+
+def take_fitting(model: nn.Module, source: nn.Module, path: Path) -> int:
+    """Gives a model the parameters of another that have the name and shape of its own; returns how many numbers.
+
+    Raises :class:`~tinify.errors.CheckpointError` where there are none.
+    """
+    theirs = dict(source.named_parameters())
+    fitting = {n: p for n, p in model.named_parameters() if n in theirs and theirs[n].shape == p.shape}
+    if not fitting:
+        raise CheckpointError(f"{path} has no parameter with a name and shape of this spec's: begin without --weights")
+    with torch.no_grad():
+        for name, parameter in fitting.items():
+            parameter.copy_(theirs[name])
+    return sum(parameter.numel() for parameter in fitting.values())
 
 
 def resume(path: Path, recipe: Recipe, changes: Mapping[str, Any], device: torch.device) -> TrainingState:
     """The run whose state is at ``path``, with ``changes`` of settings for the rest of it.
 
     Raises :class:`~tinify.errors.InputError` where it is a run of another recipe, or, if the recipe has nothing but a
-    spec, of another spec.
+    spec, of another spec; and for changes that the moments in the state do not outlive.
     """
     state = TrainingState.load(path, device)
+    for name in ("optimizer", "freeze"):
+        running = getattr(state.config, name)
+        if changes.get(name, running) != running:
+            raise InputError(
+                f"{name} is {running!r} in this run and cannot become {changes[name]!r} on the way: "
+                f"begin another with --weights {path.with_name('model.safetensors')}"
+            )
     if recipe == Recipe(spec=recipe.spec):
         _check_name(path, state, recipe)
     else:

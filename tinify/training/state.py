@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tinify.checkpoint import load_weights, read_safetensors, write_safetensors
-from tinify.errors import CheckpointError, InputError
+from tinify.errors import CheckpointError, InputError, UnknownNameError
 from tinify.metrics import MS_SSIM_MIN_SIDE
 from tinify.models import CompressionModel, build_model
 from tinify.spec import Architecture
@@ -44,10 +44,13 @@ class TrainingState:
     def __post_init__(self) -> None:
         check_crops(self.model, self.config)
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        freeze(self.model, self.config.freeze)
         # The quantiles of factorized priors are solved by bisection, so no optimiser moves them.
         self.trained: dict[str, nn.Parameter] = {
-            name: p for name, p in self.model.named_parameters() if not name.endswith(".quantiles")
+            name: p for name, p in self.model.named_parameters() if p.requires_grad and not name.endswith(".quantiles")
         }
+        if not self.trained:
+            raise InputError(f"freeze {self.config.freeze!r} leaves nothing to train: name fewer parts")
         self.average = {name: p.detach().clone() for name, p in self.trained.items()}
         self.optimizer = build_optimizer(self.config.optimizer, self.trained.values(), self.config.lr)
         self.scale = LossScale.of(self.config.precision)
@@ -154,6 +157,20 @@ def check_crops(model: CompressionModel, config: TrainingConfig) -> None:
             raise InputError(f"crop {crop} does not fit this model: it takes multiples of {stride}")
         if config.metric == "ms-ssim" and crop < MS_SSIM_MIN_SIDE:
             raise InputError(f"crop {crop} is too small for MS-SSIM: it takes {MS_SSIM_MIN_SIDE} or more")
+
+
+def freeze(model: nn.Module, parts: str) -> None:
+    """Lets the weights of ``parts``, names with commas between, have no gradient.
+
+    Raises :class:`~tinify.errors.UnknownNameError` for a name that the model has no part of.
+    """
+    known = dict(model.named_modules())
+    for part in filter(None, map(str.strip, parts.split(","))):
+        if part not in known:
+            depth = part.count(".") + 1
+            near = [name for name in known if name and name.count(".") < depth]
+            raise UnknownNameError.among("part to freeze", part, near)
+        known[part].requires_grad_(False)
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
