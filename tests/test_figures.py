@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -13,9 +15,10 @@ from PIL import Image
 
 from tinify.cli import cli
 from tinify.errors import InputError, MissingPackageError, OutputError, TinifyError
+from tinify.evaluation import figures
 from tinify.evaluation.figures import AXES, METRICS, draw
 from tinify.evaluation.published import KODAK
-from tinify.evaluation.results import CodecResult, Machine, PictureSet, Point, Results, save
+from tinify.evaluation.results import BdResult, CodecResult, Machine, PictureSet, Point, Results, save
 
 
 def codec(name: str, lift: float, **facts: float) -> CodecResult:
@@ -29,6 +32,7 @@ RESULTS = Results(
     Machine("cpu", 2, 1, "3.11", None, "2030-01-01"),
     PictureSet("kodak", 24, KODAK, ("a.png",), ((3, 2),)),
     (codec("ours", 1, kmac_per_pixel=20.0), codec("theirs", 0)),
+    bd=(BdResult("theirs", "ours", "psnr_yuv", 3.0, None, 1.0), BdResult("theirs", "ours", "psnr", 12.0, None, 1.0)),
     references=("vtm",),
 )
 OTHERS = replace(RESULTS, pictures=replace(RESULTS.pictures, digest="other", count=3, folder="my/photos"))
@@ -39,8 +43,7 @@ def texts(path: Path) -> str:
     return " ".join(re.findall(r"<!-- (.*?) -->", path.read_text()))
 
 
-@pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("axis", AXES)
+@pytest.mark.parametrize(("metric", "axis"), sorted({*itertools.product(METRICS, AXES)} - {("rate", "bpp")}))
 def test_every_codec_is_in_every_figure(metric: str, axis: str, tmp_path: Path) -> None:
     path = tmp_path / "rd.svg"
     draw([RESULTS], path, metric=metric, axis=axis)
@@ -51,6 +54,22 @@ def test_every_codec_is_in_every_figure(metric: str, axis: str, tmp_path: Path) 
     assert AXES[axis] in said
     assert METRICS[metric] in said
     assert "Kodak" in said
+
+
+def test_a_codecs_delta_is_one_point(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    drawn: list[Any] = []
+    figure = figures._figure
+
+    def spy(lines: Any, *rest: Any) -> Any:
+        drawn.extend(lines)
+        return figure(lines, *rest)
+
+    monkeypatch.setattr(figures, "_figure", spy)
+    draw([RESULTS], tmp_path / "rd.svg", metric="rate", axis="decode-time")
+    assert [(line.label, line.xs, line.ys) for line in drawn] == [
+        ("OURS, the anchor", (pytest.approx(0.02),), (0.0,)),
+        ("THEIRS", (pytest.approx(0.02),), (12.0,)),
+    ]
 
 
 def test_results_of_the_same_pictures_share_a_figure(tmp_path: Path) -> None:
@@ -89,6 +108,10 @@ def test_what_cannot_be_drawn_is_named(tmp_path: Path, monkeypatch: pytest.Monke
     bare = replace(RESULTS, codecs=(codec("theirs", 0),))
     with pytest.raises(InputError, match="no codec in these results has psnr over kmac"):
         draw([bare], tmp_path / "rd.png", axis="kmac")
+    with pytest.raises(InputError, match="choose another axis"):
+        draw([RESULTS], tmp_path / "rd.png", metric="rate")
+    with pytest.raises(InputError, match="has rate over decode-time"):
+        draw([replace(RESULTS, bd=())], tmp_path / "rd.png", metric="rate", axis="decode-time")
     with pytest.raises(InputError, match="expected one of psnr"):
         draw([bare], tmp_path / "rd.png", metric="ssim")
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)

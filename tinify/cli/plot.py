@@ -8,7 +8,7 @@ import click
 
 from tinify.cli.evaluation import check_outputs
 
-_METRICS = ("psnr", "psnr-yuv", "ms-ssim", "lpips")
+_METRICS = ("psnr", "psnr-yuv", "ms-ssim", "lpips", "rate")
 _AXES = ("bpp", "encode-time", "decode-time", "kmac")
 
 

@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from tinify.errors import InputError, MissingPackageError
@@ -20,6 +21,7 @@ METRICS = {
     "psnr-yuv": "PSNR of YUV 6:1:1 (BT.709), dB",
     "ms-ssim": "MS-SSIM, dB",
     "lpips": "LPIPS (less is better)",
+    "rate": "bits at equal PSNR, % (less is better)",
 }
 AXES = {
     "bpp": "bits per pixel",
@@ -52,13 +54,17 @@ def draw(
 ) -> None:
     """Draws the codecs of one or more results to a .png, .svg or .pdf file.
 
-    ``metric`` is one of ``METRICS``, ``axis`` one of ``AXES``; ``curves`` are published ones to show (those that the
-    results name, without). Raises :class:`~tinify.errors.MissingPackageError` without matplotlib,
-    :class:`~tinify.errors.InputError` where there is nothing to draw, and :class:`~tinify.errors.OutputError`.
+    ``metric`` is one of ``METRICS``, ``axis`` one of ``AXES``; ``rate`` is the Bjøntegaard delta of PSNR against the
+    anchor of the results, one point for each codec, and goes over time or multiplications. ``curves`` are published
+    ones to show (those that the results name, without). Raises :class:`~tinify.errors.MissingPackageError` without
+    matplotlib, :class:`~tinify.errors.InputError` where there is nothing to draw, and
+    :class:`~tinify.errors.OutputError`.
     """
     if metric not in METRICS or axis not in AXES:
         known = f"{', '.join(METRICS)} over {', '.join(AXES)}"
         raise InputError(f"metric {metric!r} over {axis!r}: expected one of {known}")
+    if (metric, axis) == ("rate", "bpp"):
+        raise InputError("metric 'rate' is of whole curves, and goes over time or multiplications: choose another axis")
     named = list(dict.fromkeys(name for one in results for name in one.references)) if curves is None else list(curves)
     shown = [reference(name) for name in named]
     digests = {one.pictures.digest for one in results}
@@ -127,6 +133,9 @@ def _frame(axes: Any, lines: Sequence[_Line]) -> None:
 def _lines(results: Sequence[Results], curves: Sequence[Reference], metric: str, axis: str) -> Iterator[_Line]:
     for one in results:
         for codec in one.codecs:
+            if metric == "rate":
+                yield from _delta(one, codec, axis)
+                continue
             pairs = [
                 (x, y)
                 for point in codec.points
@@ -138,6 +147,17 @@ def _lines(results: Sequence[Results], curves: Sequence[Reference], metric: str,
         values = {"psnr": curve.psnr, "ms-ssim": tuple(map(decibels, curve.ms_ssim))}.get(metric, ())
         if values and axis == "bpp":
             yield _Line(curve.label, curve.bpp, values, published=True)
+
+
+def _delta(results: Results, codec: CodecResult, axis: str) -> Iterator[_Line]:
+    """The codec's mean time, or multiplications, and its delta against the first anchor."""
+    deltas = [delta for delta in results.bd if delta.metric == "psnr"]
+    anchor = deltas[0].anchor if deltas else None
+    found = {delta.codec: delta.rate_percent for delta in deltas if delta.anchor == anchor} | {anchor: 0.0}
+    xs = [x for point in codec.points if (x := _x(codec, point, axis)) is not None]
+    y = found.get(codec.name)
+    if xs and y is not None:
+        yield _Line(codec.label + (", the anchor" if codec.name == anchor else ""), (fmean(xs),), (y,))
 
 
 def _x(codec: CodecResult, point: Any, axis: str) -> float | None:
