@@ -20,7 +20,7 @@ SERIAL = {"compress": 2.5, "decompress": 6.0}
 SERIAL_WHOLE = ("mbt2018", "cheng2020-anchor")
 # What bfloat16 may cost, in dB; untrained weights are taken to code the picture as well as this, in dB.
 LOSS, CODED = 0.05, 35.0
-TRAINED = "tinify-photo-q4"
+TRAINED = "tinify-photo"
 
 
 @click.command()

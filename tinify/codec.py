@@ -221,7 +221,7 @@ class Codec:
 
 
 def model_name(model: CompressionModel) -> str:
-    """The name that files carry: the spec's, with the preset if there is one (``tinify-photo-q4``)."""
+    """The name that files carry: the spec's, with the preset if there is one (``mbt2018-mean-q4``)."""
     assert model.architecture is not None
     name, preset = model.architecture.name, model.architecture.preset
     return f"{name}-{preset}" if preset else name
