@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from tinify.cli import cli
+from tinify.cli.plot import plot_command
 from tinify.errors import InputError, MissingPackageError, OutputError, TinifyError
 from tinify.evaluation import figures
 from tinify.evaluation.figures import AXES, METRICS, draw
@@ -70,6 +71,11 @@ def test_a_codecs_delta_is_one_point(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         ("OURS, the anchor", (pytest.approx(0.02),), (0.0,)),
         ("THEIRS", (pytest.approx(0.02),), (12.0,)),
     ]
+
+
+def test_the_command_offers_every_figure() -> None:
+    offered = {option.name: option.type for option in plot_command.params}
+    assert (tuple(offered["metric"].choices), tuple(offered["axis"].choices)) == (tuple(METRICS), tuple(AXES))
 
 
 def test_results_of_the_same_pictures_share_a_figure(tmp_path: Path) -> None:

@@ -34,12 +34,14 @@ class Criterion:
         places = {**dict.fromkeys(given, node.location), **node.keys, "type": kind.location}
         self.name = config.loss
         self.loss = build_part("loss", Node({**given, **written}, node.location, places))
-        taken = inspect.signature(getattr(self.loss, "forward", self.loss)).parameters
-        if isinstance(config.lmbda, tuple) and not {"lmbda", "weight"} <= taken.keys():
-            raise InputError(
-                f"loss {config.loss!r} takes one lambda, and the run has a range: give one, or a loss that is called "
-                "with lmbda and weight of each picture, as rate_distortion is"
-            )
+        if isinstance(config.lmbda, tuple):
+            try:
+                inspect.signature(getattr(self.loss, "forward", self.loss)).bind(None, None, lmbda=None, weight=None)
+            except TypeError as error:
+                raise InputError(
+                    f"loss {config.loss!r} takes one lambda, and the run has a range: give one, or a loss that is "
+                    "called with lmbda and weight of each picture, as rate_distortion is"
+                ) from error
         if isinstance(self.loss, nn.Module):
             self.loss.to(device).requires_grad_(False)  # some losses have weights, which are not those in training
 
