@@ -38,6 +38,7 @@ NAMES = (
     "docs/benchmarks.md",
     "docs/coding.md",
     "docs/compressai.md",
+    "docs/kernels.md",
     "docs/models.md",
     "docs/plugins.md",
     "docs/specs.md",

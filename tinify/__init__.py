@@ -3,9 +3,9 @@
 Floors: a module imports only from lower ones, so that ``import tinify`` and the listing commands need no torch.
 
     F0   errors
-    F1   chunks, coders, environment, files, machine, ops, optimizers, plugin, samples, transforms
-    F2   ans, container, distributions, host
-    F3   images, layers, registry
+    F1   chunks, coders, environment, files, machine, optimizers, plugin, samples, transforms
+    F2   ans, container, host, ops
+    F3   distributions, images, layers, registry
     F4   datasets, entropy_coders, entropy_models, kernels, spec, weights
     F5   builder, latent_codecs, metrics
     F6   losses, models

@@ -12,15 +12,16 @@ import torch
 from tinify import environment
 from tinify.errors import InputError, PluginError
 from tinify.plugin import Kernel
-from tinify.registry import get_registry
+from tinify.registry import Registry, get_registry
 
 
 @dataclass(frozen=True)
 class Activation:
-    """A kernel, and why it does not run: ``reason`` is "" for one that does."""
+    """A kernel, and why it does not run: ``reason`` is "" for one that does; ``broken`` says that it should."""
 
     kernel: Kernel
     reason: str = ""
+    broken: bool = False
 
     @property
     def active(self) -> bool:
@@ -33,7 +34,7 @@ _made: dict[Kernel, Activation] = {}
 _lock = threading.RLock()
 
 
-def activate() -> list[Activation]:
+def activate(registry: Registry | None = None) -> list[Activation]:
     """Registers with PyTorch every kernel that can run here, each once in a process, and says what became of each.
 
     The plain definition in :mod:`tinify.ops` does the work wherever no kernel is active. A kernel that cannot be
@@ -41,15 +42,16 @@ def activate() -> list[Activation]:
     cannot be read.
     """
     with _lock:
-        kernels, choice = get_registry().kernels(), _choice()
+        kernels, choice = (registry or get_registry()).kernels(), _choice()
         taken = {(made.kernel.op, made.kernel.device): made.kernel for made in _made.values() if made.active}
         for kernel in kernels:
             if kernel not in _made:
                 # A module that builds a model as it is imported comes back here, and must not import itself again.
                 _made[kernel] = Activation(kernel, "it is being imported")
-                reason = _objection(kernel, choice, taken.get((kernel.op, kernel.device))) or _register(kernel)
-                _made[kernel] = Activation(kernel, reason)
-                if not reason:
+                objection = _objection(kernel, choice, taken.get((kernel.op, kernel.device)))
+                failure = "" if objection else _register(kernel)
+                _made[kernel] = Activation(kernel, objection or failure, broken=bool(failure))
+                if _made[kernel].active:
                     taken[kernel.op, kernel.device] = kernel
         return [_made[kernel] for kernel in kernels]
 

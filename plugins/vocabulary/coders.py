@@ -10,6 +10,11 @@ class Ans:
     """Interleaved rANS with 48-bit states and 16-bit words."""
 
 
+@component("coder", "ans_gpu", target="tinify.coders.rans:for_gpus")
+class AnsGpu:
+    """The rANS of ``ans`` in short chunks, which a GPU writes and reads by itself: 1 to 6 % more bytes."""
+
+
 @component("coder", "rangecoder", target="tinify.coders.range_coder:RangeCoder")
 class RangeCoder:
     """Range coder with a 48-bit span: the shortest strings of few symbols."""
@@ -20,4 +25,4 @@ class Compat:
     """rANS with one 64-bit state, the strings of CompressAI."""
 
 
-CODERS = (Ans, RangeCoder, Compat)
+CODERS = (Ans, AnsGpu, RangeCoder, Compat)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -89,22 +90,31 @@ def test_doctor_speaks_where_strictness_stops_everything_else(tmp_path: Path, mo
     assert "plugin ghost (tinify-ghost 9.9) is broken" in out
 
 
-def test_doctor_reads_kernels_without_loading_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_says_which_kernels_are_active(monkeypatch: pytest.MonkeyPatch) -> None:
     class Kernels:
         @hookimpl
         def tinify_kernels(self) -> list[Kernel]:
             return [
-                Kernel("tinify::fast", "cuda", "math:pi", requires=("no_such_parent.child",)),
-                Kernel("tinify::fast", "cpu", "no_such_module:fast"),
+                Kernel("tinify::fast", "cpu", "math:pi", requires=("no_such_parent.child",)),
+                Kernel("tinify::fast", "xpu", "no_such_module:fast"),
+                Kernel("tinify::faster", "cpu", "no_such_module:fast"),
             ]
 
     registry = Registry(disabled=(), only=())
     registry.register(Kernels(), namespace="acme")
     monkeypatch.setattr(tinify.registry, "_current", registry)
-    out = run("doctor")[1]
-    assert "kernel of tinify::fast for cuda of plugin acme (Kernels in this process): not used, no_such_parent." in out
-    assert "for cpu of plugin acme (Kernels in this process): ready, where torch finds cpu" in out
-    assert json.loads(succeed("list", "kernels", "--json"))["kernels"][1]["op"] == "tinify::fast"
+    found = [line for line in json.loads(run("doctor", "--json")[1]) if "(Kernels in" in line["text"]]
+    whose = "of plugin acme (Kernels in this process): not used, "
+    reasons = ["no_such_parent.child is not installed", "this machine has no xpu device", "no_such_module"]
+    states = ["ok", "ok", "problem"]
+    if importlib.util.find_spec("torch") is None:
+        reasons, states = ["No module named 'torch'"] * 3, ["ok"] * 3
+    assert [line["state"] for line in found] == states
+    assert all(whose in line["text"] and reason in line["text"] for line, reason in zip(found, reasons, strict=True))
+    monkeypatch.setenv("TINIFY_KERNELS", "fast")
+    assert ("TINIFY_KERNELS has 'fast'" in run("doctor")[1]) == (states[-1] == "problem")
+    listed = json.loads(succeed("list", "kernels", "--json"))["kernels"]
+    assert {"tinify::fast", "tinify::faster"} <= {kernel["op"] for kernel in listed}
 
 
 def test_a_checkout_and_its_editable_install_are_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

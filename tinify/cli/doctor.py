@@ -1,4 +1,4 @@
-"""``tinify doctor``: what is amiss with this installation, read from metadata alone; no torch."""
+"""``tinify doctor``: what is amiss with this installation; of torch it asks for nothing but the kernels."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import platform
+import warnings
 from collections.abc import Iterator
 from importlib import metadata
 from typing import NamedTuple
@@ -18,7 +19,7 @@ from tinify import environment
 from tinify.cli.options import json_option
 from tinify.cli.tables import echo_table
 from tinify.cli.validate import diagnose
-from tinify.errors import PluginError
+from tinify.errors import InputError, PluginError
 from tinify.host import GROUP
 from tinify.machine import release
 from tinify.plugin.offers import HOME, normal
@@ -27,7 +28,7 @@ from tinify.registry import Registry, get_registry
 UNHEALTHY = 1
 _NAMED = (HOME, "torch", "numpy", "numba", "triton")
 # What each extra gives, for those who wonder whether they need it.
-_EXTRAS = {"train": "several devices, TensorBoard", "eval": "figures of results, JPEG XL"}
+_EXTRAS = {"train": "several devices, TensorBoard", "eval": "figures of results, JPEG XL", "gpu": "Triton's kernels"}
 
 
 class Finding(NamedTuple):
@@ -159,11 +160,20 @@ def _specs(registry: Registry) -> Iterator[Finding]:
 
 
 def _kernels(registry: Registry) -> Iterator[Finding]:
-    for kernel in registry.kernels():
-        missing = [name for name in kernel.requires if not _there(name)]
-        ready = f"ready, where torch finds {kernel.device} and TINIFY_KERNELS allows it"
-        state = f"not used, {', '.join(missing)} is not installed" if missing else ready
-        yield Finding("ok", f"{kernel} of {kernel.provider}: {state}")
+    try:
+        from tinify.kernels import activate
+    except ImportError as error:
+        yield from (Finding("ok", f"{kernel} of {kernel.provider}: not used, {error}") for kernel in registry.kernels())
+        return
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of those that are told of below
+            made = activate(registry)
+    except InputError as error:
+        yield Finding("problem", str(error))
+        return
+    for one in made:
+        state = "active" if one.active else f"not used, {one.reason}"
+        yield Finding("problem" if one.broken else "ok", f"{one.kernel} of {one.kernel.provider}: {state}")
 
 
 def _variables(registry: Registry) -> Iterator[Finding]:

@@ -39,6 +39,11 @@ GPU = Profile(lanes=32, chunk=1 << 14, forks=False)
 """Short chunks whose lanes all begin at once, for a coder of thousands of threads; 1 to 6 % more bytes."""
 
 
+def for_gpus() -> RansCoder:
+    """A coder whose strings a GPU writes and reads by itself, laid out as :data:`GPU` says."""
+    return RansCoder(profile=GPU)
+
+
 def choose(count: int) -> Profile:
     """The layout of a string of ``count`` symbols, more than :data:`TINY_LIMIT`, where nothing else was asked for."""
     if count < WIDE_LIMIT:
@@ -63,7 +68,7 @@ class RansCoder(BatchCoder):
 
     def __init__(self, kernels: str | None = None, profile: Profile | None = None) -> None:
         self._engine = Engine(kernels)
-        self._profile = profile
+        self.profile = profile
 
     def encode(self, tables: CdfTables, symbols: IntArray, indexes: IntArray) -> bytes:
         """The string of the symbols; of none, ``b""``."""
@@ -80,7 +85,7 @@ class RansCoder(BatchCoder):
         _check_runs(tables, rows)
         if count <= TINY_LIMIT:
             return self._encode_tinies(tables, symbols, rows, count)
-        profile = self._profile or choose(count)
+        profile = self.profile or choose(count)
         chunk = profile.chunk or count
         items = symbols.size // count
         if chunk >= count:

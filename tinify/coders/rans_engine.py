@@ -254,7 +254,12 @@ class Reading:
             self._data, string.header, string.end, string.symbols, string.tail, buffers.words, buffers.at,
             self._cursor, buffers.states,
         )  # fmt: skip
-        self._check(status, None)
+        self.check(status)
+
+    @property
+    def parts(self) -> tuple[npt.NDArray[np.uint16], Int64s, Int64s]:
+        """The words, the cursor and the states, which move on as symbols are popped, here or elsewhere."""
+        return self._buffers.words, self._cursor, self._buffers.states
 
     def pop(self, rows: Rows, first: int, count: int, out: Integers) -> None:
         """Decodes the next ``count`` symbols to ``out[first]`` and on."""
@@ -268,14 +273,15 @@ class Reading:
                 self._buffers.words, self._data, self._cursor, self._buffers.states, rows.argument, first, count,
                 form.rows, form.cdf, form.buckets, out,
             )  # fmt: skip
-        self._check(status, rows)
+        self.check(status, rows)
 
     def finish(self) -> None:
         """Raises :class:`~tinify.errors.CorruptStreamError` unless the string was consumed exactly."""
         end, escaped = self._string.end, self._string.escaped
-        self._check(self._engine.lanes.finish_string(self._cursor, self._buffers.states, end, escaped), None)
+        self.check(self._engine.lanes.finish_string(self._cursor, self._buffers.states, end, escaped))
 
-    def _check(self, status: int, rows: Rows | None) -> None:
+    def check(self, status: int, rows: Rows | None = None) -> None:
+        """Raises what a kernel's status means."""
         if status != FINE:
             refuse(status, self._string.end - self._string.begin, rows, self._tables)
 

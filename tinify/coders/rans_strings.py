@@ -63,10 +63,11 @@ def compose_chunks(chunk: int, strings: list[list[Any]]) -> list[Any]:
     return [bytes([CHUNKED]), leb128(chunk), *lengths, *(part for string in strings for part in string)]
 
 
-def read_chunks(data: bytes, begin: int, end: int, count: int) -> list[LaneString]:
-    """The lane strings of a string, one if it is not in chunks."""
-    if end == begin or data[begin] != CHUNKED:
-        return [read_lane_string(data, begin, end, count)]
+def chunk_lengths(data: bytes, begin: int, end: int, count: int) -> tuple[int, int, list[int]]:
+    """Of a string in chunks: the symbols of a chunk, where the first one begins, and the bytes of each.
+
+    Only the header has to be in ``data``.
+    """
     chunk, at = read_leb128(data, begin + 1, end)
     number = -(-count // chunk) if chunk else 0
     if number < 2 or number > end - begin:
@@ -75,10 +76,19 @@ def read_chunks(data: bytes, begin: int, end: int, count: int) -> list[LaneStrin
     for _ in range(number - 1):
         length, at = read_leb128(data, at, end)
         lengths.append(length)
+    lengths.append(end - at - sum(lengths))
+    if lengths[-1] < 0:
+        corrupt(end - begin, "its chunks are longer than it is")
+    return chunk, at, lengths
+
+
+def read_chunks(data: bytes, begin: int, end: int, count: int) -> list[LaneString]:
+    """The lane strings of a string, one if it is not in chunks."""
+    if end == begin or data[begin] != CHUNKED:
+        return [read_lane_string(data, begin, end, count)]
+    chunk, at, lengths = chunk_lengths(data, begin, end, count)
     strings = []
-    for number, length in enumerate([*lengths, end - at - sum(lengths)]):
-        if not 0 <= length <= end - at:
-            corrupt(end - begin, "its chunks are longer than it is")
+    for number, length in enumerate(lengths):
         strings.append(read_lane_string(data, at, at + length, min(chunk, count - number * chunk)))
         at += length
     return strings

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from tinify.coders import CdfTables, Coder
+from tinify.entropy_models.device import DeviceReader, decode_batch, encode_batch
 from tinify.entropy_models.serial import Reader, TableReader, TableWriter, Writer
 from tinify.errors import InputError, TablesMissingError
-from tinify.ops import LowerBound
+from tinify.ops import LowerBound, add_noise
 
 # What a state dict keeps the tables in.
 TABLE_BUFFERS = ("_quantized_cdf", "_cdf_length", "_offset")
@@ -72,16 +73,24 @@ class EntropyModel(nn.Module):
         """The size of the tensor that the parameters describe."""
         return params[0].shape
 
+    def quantized(self, y: Tensor, *params: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The symbols of ``y``, int32, what a decoder will see of it, and the rows of the tables if known."""
+        centre = self.centre(y.shape, *params)
+        symbols = self.quantize(y, "symbols", centre)
+        return symbols, self.dequantize(symbols, centre), None
+
     def encode(self, symbols: Tensor, *params: Tensor) -> list[bytes]:
         """One string for each batch item of ``symbols``, int32 (batch, channels, ...)."""
-        indexes = self.indexes(symbols.shape, *params)
-        return self.tables.encode_batch(symbols.cpu(), indexes.cpu(), coder=self.coder)
+        return self.encode_rows(symbols, self.indexes(symbols.shape, *params))
+
+    def encode_rows(self, symbols: Tensor, rows: Tensor) -> list[bytes]:
+        """What ``encode`` gives, from the rows of the tables."""
+        return encode_batch(self.tables, symbols, rows, self.coder)
 
     def decode(self, strings: Sequence[bytes], size: torch.Size, *params: Tensor) -> Tensor:
         """The symbols that ``encode`` coded, int32 of that size."""
         indexes = self.indexes(size, *params)
-        symbols: Tensor = self.tables.decode_batch(list(strings), indexes.cpu(), coder=self.coder)
-        return symbols.to(indexes.device)
+        return decode_batch(self.tables, strings, indexes, self.coder)
 
     def writer(self) -> Writer:
         """A string to be written a part at a time."""
@@ -89,7 +98,7 @@ class EntropyModel(nn.Module):
 
     def reader(self, string: bytes, count: int) -> Reader:
         """The ``count`` symbols of a string, to be read a part at a time."""
-        return TableReader(self, string, count)
+        return DeviceReader.of(self, string, count) or TableReader(self, string, count)
 
     def build_tables(self) -> CdfTables:
         """New tables from the density as it is now."""
@@ -143,7 +152,7 @@ class EntropyModel(nn.Module):
         ``"symbols"`` returns the rounded differences as int32. Rounding is half to even.
         """
         if mode == "noise":
-            return inputs + torch.empty_like(inputs).uniform_(-0.5, 0.5)
+            return add_noise(inputs)
         if mode not in ("dequantize", "symbols"):
             raise InputError(f"unknown quantisation mode {mode!r}: expected 'noise', 'dequantize' or 'symbols'")
         rounded = torch.round(inputs if means is None else inputs - means)
@@ -168,7 +177,7 @@ class EntropyModel(nn.Module):
             raise InputError("the tensor to be coded has NaN or infinite elements: check the input and the weights")
         self.ensure_tables()
         symbols = self.quantize(inputs, "symbols", means)
-        return self.tables.encode_batch(symbols.cpu().numpy(), indexes.cpu().numpy(), coder=self.coder)
+        return encode_batch(self.tables, symbols, indexes, self.coder)
 
     def decompress(
         self,
@@ -180,8 +189,7 @@ class EntropyModel(nn.Module):
         """The tensor that ``compress`` coded, of the size of ``indexes``."""
         if not isinstance(strings, list | tuple) or len(strings) != indexes.shape[0]:
             raise InputError(f"expected a list of {indexes.shape[0]} strings, one for each batch item")
-        symbols = self.tables.decode_batch(list(strings), indexes.cpu().numpy(), coder=self.coder)
-        return self.dequantize(torch.from_numpy(symbols).to(indexes.device), means, dtype)
+        return self.dequantize(decode_batch(self.tables, strings, indexes, self.coder), means, dtype)
 
     def _bounded(self, likelihood: Tensor) -> Tensor:
         return self.likelihood_lower_bound(likelihood) if self.use_likelihood_bound else likelihood

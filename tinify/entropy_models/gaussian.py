@@ -12,7 +12,14 @@ from torch import Tensor
 from tinify.coders import CdfTables, pmfs_to_quantized_cdfs
 from tinify.entropy_models.base import EntropyModel, full_precision
 from tinify.errors import InputError
-from tinify.ops import LowerBound, scale_indexes
+from tinify.ops import (
+    LowerBound,
+    gaussian_likelihood,
+    has_kernel,
+    normal_cumulative,
+    quantize_indexes,
+    scale_indexes,
+)
 
 SCALES_MIN, SCALES_MAX, SCALES_LEVELS = 0.11, 256.0, 64
 
@@ -24,11 +31,6 @@ def get_scale_table(low: float = SCALES_MIN, high: float = SCALES_MAX, levels: i
     [1.0, 2.0, 4.0]
     """
     return torch.exp(torch.linspace(math.log(low), math.log(high), levels, device="cpu"))
-
-
-def _cumulative(x: Tensor) -> Tensor:
-    """The standard normal cumulative function; erfc keeps its precision in the lower tail."""
-    return 0.5 * torch.erfc(x * -(2**-0.5))
 
 
 class GaussianConditional(EntropyModel):
@@ -70,6 +72,13 @@ class GaussianConditional(EntropyModel):
     def indexes(self, size: torch.Size, *params: Tensor) -> Tensor:
         return self.build_indexes(params[0])
 
+    def quantized(self, y: Tensor, *params: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        if not has_kernel("quantize_indexes", y.device) or type(self).centre is not GaussianConditional.centre:
+            return super().quantized(y, *params)
+        scales, means = params[0].float(), params[1].float() if len(params) > 1 else None
+        symbols, rows, y_hat = quantize_indexes(y, scales, means, self.lower_bound_scale.bound, self.scale_table)
+        return symbols, y_hat, rows
+
     def build_indexes(self, scales: Tensor) -> Tensor:
         """The row of the tables for every scale, int32: how many entries but the last lie strictly below it."""
         indexes: Tensor = scale_indexes(self.lower_bound_scale(scales.float()), self.scale_table)
@@ -77,9 +86,9 @@ class GaussianConditional(EntropyModel):
 
     def likelihood(self, inputs: Tensor, scales: Tensor, means: Tensor | None = None) -> Tensor:
         """The mass of the unit interval around ``inputs``."""
-        distance = torch.abs(inputs if means is None else inputs - means)
-        scales = self.lower_bound_scale(scales)
-        return _cumulative((0.5 - distance) / scales) - _cumulative((-0.5 - distance) / scales)
+        given = [inputs, self.lower_bound_scale(scales), *(() if means is None else (means,))]
+        inputs, scales, *means_ = torch.broadcast_tensors(*given)  # type: ignore[no-untyped-call]
+        return gaussian_likelihood(inputs, scales, means_[0] if means_ else None)
 
     def forward(
         self, inputs: Tensor, scales: Tensor, means: Tensor | None = None, training: bool | None = None
@@ -104,8 +113,8 @@ class GaussianConditional(EntropyModel):
         length = 2 * centre + 1
         samples = torch.abs(torch.arange(int(length.max()))[None] - centre[:, None]).float()
         scales = self.scale_table.cpu()[:, None]
-        lower = _cumulative((-0.5 - samples) / scales)
-        pmf = (_cumulative((0.5 - samples) / scales) - lower).numpy()
+        lower = normal_cumulative((-0.5 - samples) / scales)
+        pmf = (normal_cumulative((0.5 - samples) / scales) - lower).numpy()
         tail = (2 * lower[:, :1]).numpy()
         rows = pmfs_to_quantized_cdfs(pmf, tail, length.numpy())
         return CdfTables(rows, length.numpy() + 2, -centre.numpy())

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor
 
+from tinify.entropy_models.device import encode_batch
+
 if TYPE_CHECKING:
     from tinify.entropy_models.base import EntropyModel
 
@@ -46,7 +48,8 @@ class TableWriter:
             return b""
         symbols, *params = (torch.cat(parts) for parts in zip(*self._parts, strict=True))
         indexes = self._model.indexes(symbols.shape, *params)
-        return self._model.tables.encode(symbols.cpu(), indexes.cpu(), coder=self._model.coder)
+        [string] = encode_batch(self._model.tables, symbols[None], indexes[None], self._model.coder)
+        return string
 
 
 class TableReader:

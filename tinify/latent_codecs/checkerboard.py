@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,8 @@ from torch import Tensor, nn
 from tinify.errors import InputError
 from tinify.latent_codecs.base import LatentCodec
 from tinify.latent_codecs.stream import Stream
+from tinify.layers import MaskedConv2d
+from tinify.ops import has_kernel
 
 _METHODS = ("onepass", "twopass", "twopass_faster")
 
@@ -67,13 +70,26 @@ class CheckerboardLatentCodec(LatentCodec):
             return guess
         nothing = side.new_zeros(len(side), self._width, *side.shape[2:])
         given = self.y.code(y, self._predict(nothing, side), stream.only(anchors))
-        context = self.context_prediction(given)
+        context = self._context(given, ~anchors)
         return given + self.y.code(y, self._predict(context, side), stream.only(~anchors))
 
     def anchors(self, height: int, width: int) -> Tensor:
         """Which positions are coded first: a boolean (height, width), on the CPU."""
         place = torch.arange(height, device="cpu")[:, None] + torch.arange(width, device="cpu")
         return place % 2 == (self.anchor_parity == "odd")
+
+    def _context(self, given: Tensor, where: Tensor) -> Tensor:
+        """The context of the positions where a boolean is true; anything elsewhere."""
+        prediction: Any = self.context_prediction
+        context: Tensor
+        alone = isinstance(prediction, MaskedConv2d) and has_kernel("conv_at", given.device)
+        if not alone or torch.is_grad_enabled() or torch.compiler.is_compiling():
+            context = prediction(given)
+        else:
+            rows, columns = where.nonzero().to(given.device).unbind(1)
+            context = given.new_zeros(len(given), self._width, *given.shape[2:])
+            context[:, :, rows, columns] = prediction.at(given, rows, columns)
+        return context
 
     def _predict(self, context: Tensor, side: Tensor) -> Tensor:
         parameters: Tensor = self.entropy_parameters(torch.cat([context, side], 1))

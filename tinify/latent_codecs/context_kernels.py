@@ -144,26 +144,13 @@ def write(y_hat: Floats, places: Int64s, values: Floats) -> None:
             y_hat[places[row] + channel] = values[row, channel]
 
 
-@kernel(nb.boolean(array(nb.float32, axes=3), nb.int64))
-def is_causal(mask: Floats, taps: int) -> bool:
-    """Whether a mask, (outputs, inputs, taps), hides everything but the first taps."""
-    seen = False
-    for n in range(mask.shape[0]):
-        for i in range(mask.shape[1]):
-            for tap in range(taps, mask.shape[2]):
-                seen |= mask[n, i, tap] != 0
-    return not seen
-
-
-@kernel(types.void(array(nb.float32, axes=3), nb.int64, _FLOATS, nb.int64))
-def pack(weight: Floats, taps: int, weights: Floats, at: int) -> None:
-    """Copies the first taps of a layer, (outputs, inputs, taps), to its panels, which begin at ``at``."""
-    outputs, inputs = weight.shape[:2]
+@kernel(types.void(_MATRIX, _FLOATS, nb.int64))
+def pack(weight: Floats, weights: Floats, at: int) -> None:
+    """Copies a layer, (outputs, inputs), to its panels, which begin at ``at``."""
+    outputs, inputs = weight.shape
     for column in range(0, outputs, PANEL):
         width = min(PANEL, outputs - column)
         for i in range(inputs):
-            for tap in range(taps):
-                begin = at + (tap * inputs + i) * PANEL
-                for n in range(width):
-                    weights[begin + n] = weight[column + n, i, tap]
-        at += inputs * taps * PANEL
+            for n in range(width):
+                weights[at + i * PANEL + n] = weight[column + n, i]
+        at += inputs * PANEL

@@ -6,11 +6,9 @@ sums depend on the processor, the threads and the number of rows. Here every out
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, TypeGuard
-from weakref import WeakKeyDictionary
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,18 +17,10 @@ from torch import Tensor, nn
 
 from tinify.coders.threads import at_once, available
 from tinify.errors import InputError
+from tinify.latent_codecs.context_layers import ContextLayers
 
 Floats = npt.NDArray[np.float32]
 Int64s = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class _Dense:
-    """A layer with 1x1 kernels and the slope of what is negative after it; 1 where nothing comes after it."""
-
-    weight: Tensor
-    bias: Tensor | None
-    slope: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -49,13 +39,13 @@ class ContextNet:
     layers: Int64s
     slopes: Floats
 
+    device: ClassVar[torch.device] = torch.device("cpu")
+
     @classmethod
     def of(cls, context_prediction: nn.Module, entropy_parameters: nn.Module) -> ContextNet | None:
-        """The compiled form of two modules; None where they are of another kind, or where there is no numba.
+        """The compiled form of two modules as :class:`ContextLayers` wants them, on the CPU.
 
-        ``context_prediction`` is a convolution with a mask of type A (an odd square kernel, padding that keeps the
-        size); ``entropy_parameters`` is 1x1 convolutions with ReLU or LeakyReLU between, which see
-        ``cat(side, context)``. Weights are float32 on the CPU.
+        None where they are of another kind, or where there is no numba.
 
         >>> conv = torch.nn.Conv2d(4, 8, 3, padding=1)
         >>> conv.register_buffer("mask", torch.tensor([[1.0, 1, 1], [1, 0, 0], [0, 0, 0]]).expand(8, 4, 3, 3))
@@ -64,32 +54,11 @@ class ContextNet:
         >>> scan.params(torch.tensor([0]), torch.tensor([0])).shape
         torch.Size([1, 6])
         """
-        tensors = [*context_prediction.parameters(), *context_prediction.buffers(), *entropy_parameters.parameters()]
-        # In-place changes through .data leave a version as it is, but hardly ever a sum.
-        state = [
-            (t.data_ptr(), t._version, float(t.detach().sum()))
-            for t in tensors
-            if (t.dtype, t.device.type) == (torch.float32, "cpu")
-        ]
-        known = _packed.get(context_prediction)
-        if known is None or known[0] is not entropy_parameters or known[1] != state:
-            known = entropy_parameters, state, cls._of(context_prediction, entropy_parameters)
-            _packed[context_prediction] = known
-        return known[2]
-
-    @classmethod
-    def _of(cls, context_prediction: nn.Module, entropy_parameters: nn.Module) -> ContextNet | None:
-        dense = _dense_layers(entropy_parameters)
-        if not dense or not _compiles() or not _is_context(context_prediction):
+        parameters = (*context_prediction.parameters(), *entropy_parameters.parameters())
+        if not _compiles() or any(t.device.type != "cpu" for t in parameters):
             return None
-        tensors = [t for layer in dense for t in (layer.weight, layer.bias) if t is not None]
-        if any((t.dtype, t.device.type) != (torch.float32, "cpu") for t in tensors):
-            return None
-        if any(len(one.weight) != two.weight.shape[1] for one, two in pairwise(dense)):
-            return None
-        if context_prediction.out_channels > dense[0].weight.shape[1]:
-            return None
-        return _pack(context_prediction, dense)
+        layers = ContextLayers.of(context_prediction, entropy_parameters)
+        return None if layers is None else layers.derive("compiled", _pack)
 
     def start(self, side: Tensor) -> ContextScan:
         """A scan of a latent of which nothing is decoded yet; ``side`` is (batch, channels, height, width), float32."""
@@ -100,10 +69,6 @@ class ContextNet:
         if (side.dtype, side.device.type) != (torch.float32, "cpu"):
             raise InputError(f"side information is {side.dtype} on {side.device}: expected float32 on the CPU")
         return ContextScan(self, side.detach())
-
-
-_packed: WeakKeyDictionary[nn.Module, tuple[nn.Module, list[Any], ContextNet | None]] = WeakKeyDictionary()
-"""The last compiled form by its convolution, with the state of the weights that it was made of."""
 
 
 class ContextScan:
@@ -190,83 +155,22 @@ def _side_part(net: ContextNet, side: Tensor) -> Floats:
     return out
 
 
-def _dense_layers(module: nn.Module) -> list[_Dense]:
-    """The layers of 1x1 kernels that a module is; none where it is anything else."""
-    layers: list[_Dense] = []
-    for part in _parts(module):
-        if isinstance(part, nn.Conv2d) and _is_pointwise(part):
-            layers.append(_Dense(part.weight, part.bias))
-        elif type(part) in (nn.ReLU, nn.LeakyReLU) and layers and layers[-1].slope == 1:
-            layers[-1] = replace(layers[-1], slope=float(getattr(part, "negative_slope", 0)))
-        elif type(part) is not nn.Identity:
-            return []
-    return layers
-
-
-def _parts(module: nn.Module) -> Iterator[nn.Module]:
-    if type(module) is nn.Sequential:
-        for part in module:
-            yield from _parts(part)
-    else:
-        yield module
-
-
-def _is_pointwise(layer: nn.Conv2d) -> bool:
-    plain = type(layer).forward is nn.Conv2d.forward and not isinstance(layer.padding, str)
-    return plain and _form(layer) == ((1, 1), (1, 1), (0, 0), 1)
-
-
-def _is_context(module: nn.Module) -> TypeGuard[nn.Conv2d]:
-    """Whether it is a convolution that keeps the size and sees nothing but what comes before a position."""
-    if not isinstance(module, nn.Conv2d) or not isinstance(getattr(module, "mask", None), Tensor):
-        return False
-    tensors = [module.weight, module.mask] + ([] if module.bias is None else [module.bias])
-    if any(t.device.type != "cpu" for t in tensors) or any(t.dtype != torch.float32 for t in tensors):
-        return False
-    size, pad = module.kernel_size[0], module.kernel_size[0] // 2
-    plain = _form(module) == ((size, size), (1, 1), (pad, pad), 1) and size % 2 == 1
-    plain = plain and module.padding_mode == "zeros" and module.dilation == (1, 1)
-    return (
-        plain
-        and module.mask.shape == module.weight.shape
-        and _kernels().is_causal(_matrices(module.mask), size * size // 2)
-    )
-
-
-def _form(layer: nn.Conv2d) -> tuple[Any, ...]:
-    return layer.kernel_size, layer.stride, layer.padding, layer.groups
-
-
-def _matrices(weight: Any) -> Floats:
-    """(outputs, inputs, taps)"""
-    matrices: Floats = weight.detach().flatten(2).contiguous().numpy()
-    return matrices
-
-
-def _pack(context: nn.Conv2d, dense: Sequence[_Dense]) -> ContextNet:
+def _pack(layers: ContextLayers) -> ContextNet:
     """Copies weights to where the kernels expect them."""
-    outputs, channels, kernel, _ = context.weight.shape
-    first, side = dense[0], dense[0].weight.shape[1] - outputs
-    mask: Any = context.mask
-    seen = context.weight.detach() * mask
-    parts = [
-        (seen, context.bias, kernel * kernel // 2),
-        (first.weight[:, side:], None, 1),
-        *((layer.weight, layer.bias, 1) for layer in dense[1:]),
-        (first.weight[:, :side], first.bias, 1),
-    ]
-    layers, end = [], 0
-    for weight, _, taps in parts:
-        stride, inputs = _padded(len(weight)), weight.shape[1] * taps
-        layers.append((end, stride, inputs))
+    parts = layers.context, *layers.dense, layers.side
+    table, end = [], 0
+    for part in parts:
+        stride, inputs = _padded(len(part.weight)), part.weight.shape[1]
+        table.append((end, stride, inputs))
         end += stride * (1 + inputs)
     weights = torch.zeros(end).numpy()  # for vectors: PyTorch's memory begins where a line of the cache does
-    for (begin, stride, _), (weight, bias, taps) in zip(layers, parts, strict=True):
-        if bias is not None:
-            weights[begin : begin + len(weight)] = bias.detach().numpy()
-        _kernels().pack(_matrices(weight), taps, weights, begin + stride)
-    slopes = np.array([1.0, *(layer.slope for layer in dense)], np.float32)
-    return ContextNet(channels, side, len(dense[-1].weight), kernel, weights, np.array(layers), slopes)
+    for (begin, stride, _), part in zip(table, parts, strict=True):
+        if part.bias is not None:
+            weights[begin : begin + len(part.weight)] = part.bias.numpy()
+        _kernels().pack(part.weight.numpy(), weights, begin + stride)
+    slopes = np.array([1.0, *(part.slope for part in layers.dense)], np.float32)
+    outputs, side = len(layers.dense[-1].weight), layers.side.weight.shape[1]
+    return ContextNet(layers.channels, side, outputs, layers.kernel, weights, np.array(table), slopes)
 
 
 def _padded(outputs: int) -> int:

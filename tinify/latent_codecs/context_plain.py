@@ -12,9 +12,11 @@ from tinify.layers import MaskedConv2d
 class PlainContext:
     """Predicts parameters from side information and the decoded positions around, a few positions at a time.
 
-    ``one_by_one`` computes each position by itself, as the field's programs do: whoever reads their strings has to
-    repeat their arithmetic.
+    Positions are asked for on the CPU. ``one_by_one`` computes each position by itself, as the field's programs do:
+    whoever reads their strings has to repeat their arithmetic.
     """
+
+    device = torch.device("cpu")
 
     def __init__(
         self, context_prediction: MaskedConv2d, entropy_parameters: nn.Module, one_by_one: bool = False

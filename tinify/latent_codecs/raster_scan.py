@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +13,13 @@ from tinify.coders.default import default_coder
 from tinify.entropy_models import GaussianConditional
 from tinify.errors import InputError
 from tinify.latent_codecs.base import LatentCodec
+from tinify.latent_codecs.context_device import DeviceContext
+from tinify.latent_codecs.context_layers import is_causal
 from tinify.latent_codecs.context_net import ContextNet
 from tinify.latent_codecs.context_plain import PlainContext
 from tinify.latent_codecs.parameters import Chunks
+from tinify.latent_codecs.replay import scanned
+from tinify.latent_codecs.serial import Serial
 from tinify.latent_codecs.stream import Stream
 from tinify.layers import MaskedConv2d
 
@@ -40,7 +45,7 @@ class RasterScanLatentCodec(LatentCodec):
         scale_link: str = "identity",
     ) -> None:
         super().__init__()
-        if not _is_causal(context_prediction):
+        if not is_causal(context_prediction):
             raise InputError(
                 f"context_prediction {type(context_prediction).__name__}: expected a MaskedConv2d of mask type 'A', "
                 "which sees nothing but what comes before the position that it predicts"
@@ -60,25 +65,20 @@ class RasterScanLatentCodec(LatentCodec):
             stream.code(model, y, *self.split(predicted, model))
             return guess
         raster = getattr(model.coder or default_coder(), "raster", False)
-        compiled = None if raster else ContextNet.of(self.context_prediction, self.entropy_parameters)
-        context = compiled or PlainContext(self.context_prediction, self.entropy_parameters, one_by_one=raster)
+        modules = self.context_prediction, self.entropy_parameters
+        quick = None if raster else DeviceContext.of(*modules) or ContextNet.of(*modules)
+        context = quick or PlainContext(*modules, one_by_one=raster)
         channels, (height, width) = self.context_prediction.in_channels, side.shape[2:]
-        reach = 1 if raster else self.context_prediction.kernel_size[1] // 2 + 1
-        scan = context.start(side)
+        reach = self.context_prediction.kernel_size[1] // 2 + 1
         serial = stream.serial(model, y, torch.Size((len(side), channels, height, width)))
-        for rows, columns in raster_order(height, width) if raster else wavefronts(height, width, reach):
-            params = self.split(scan.params(rows, columns), model)
+
+        steps = raster_order(height, width) if raster else _on(context.device, height, width, reach)
+        return scanned(self, self._run, steps, context.start(side), serial)
+
+    def _run(self, steps: Iterable[Step], scan: Any, serial: Serial) -> None:
+        for rows, columns in steps:
+            params = self.split(scan.params(rows, columns), self.gaussian_conditional)
             scan.put(rows, columns, serial.code(rows, columns, *params))
-        serial.finish()
-        return scan.result()
-
-
-def _is_causal(convolution: nn.Module) -> bool:
-    mask = getattr(convolution, "mask", None)
-    if not isinstance(mask, Tensor):
-        return False
-    taps = mask.flatten(2)
-    return mask.is_meta or not bool(taps[..., taps.shape[2] // 2 :].any())
 
 
 Step = tuple[Tensor, Tensor]
@@ -107,3 +107,9 @@ def raster_order(height: int, width: int) -> Iterator[Step]:
     for row in range(height):
         for column in range(width):
             yield torch.tensor([row]), torch.tensor([column])
+
+
+@lru_cache(maxsize=16)
+def _on(device: torch.device, height: int, width: int, slope: int) -> tuple[Step, ...]:
+    """The wavefronts on a device: sent there once, not step by step."""
+    return tuple((rows.to(device), columns.to(device)) for rows, columns in wavefronts(height, width, slope))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from tinify.entropy_models import EntropyModel
+from tinify.entropy_models.device import DeviceReader
 
 
 class Serial(ABC):
@@ -28,7 +30,7 @@ class Serial(ABC):
         """
         if self._where is None:
             return self._step(rows, columns, params)
-        chosen = self._where[rows, columns]
+        chosen = self._where.to(rows.device)[rows, columns]
         coded = chosen.repeat(len(params[0]) // len(rows))
         taken = [param[coded] for param in params]
         y_hat = params[0].new_zeros(self._model.size(*params))
@@ -78,13 +80,35 @@ class SerialDecoder(Serial):
 
     def __init__(self, model: EntropyModel, strings: Sequence[bytes], count: int, where: Tensor | None) -> None:
         super().__init__(model, where)
-        self._readers = [model.reader(string, count) for string in strings]
+        self._readers: list[Any] = [model.reader(string, count) for string in strings]
 
     def _step(self, rows: Tensor, columns: Tensor, params: Sequence[Tensor]) -> Tensor:
         parts = zip(*(_items(param, len(rows)) for param in params), strict=True)
         read = [reader.read(*part) for reader, part in zip(self._readers, parts, strict=True)]
         symbols = read[0] if len(read) == 1 else torch.cat(read)
         return self._model.dequantize(symbols, self._model.centre(symbols.shape, *params))
+
+    @property
+    def form(self) -> tuple[Any, ...] | None:
+        """What two decoders have to share for the same launches to do both; None where the CPU takes part."""
+        readers = [reader for reader in self._readers if isinstance(reader, DeviceReader)]
+        if self._where is not None or len(readers) < len(self._readers):
+            return None
+        return self._model, *(reader.form for reader in readers)
+
+    def make_room(self) -> None:
+        """Gives longer strings room in the memory of these."""
+        for reader in self._readers:
+            reader.make_room()
+
+    def rewind(self) -> None:
+        """Begins anew with strings of which nothing has been read."""
+        for reader in self._readers:
+            reader.rewind()
+
+    def take(self, other: SerialDecoder) -> bool:
+        """Puts other strings of the same form in the place of these; False where there is no room for them."""
+        return all(own.take(given) for own, given in zip(self._readers, other._readers, strict=True))
 
     def finish(self) -> None:
         for reader in self._readers:

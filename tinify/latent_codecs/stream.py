@@ -16,7 +16,7 @@ from torch import Tensor
 from tinify.entropy_models import EntropyModel
 from tinify.errors import CorruptStreamError, InputError
 from tinify.latent_codecs.serial import Serial, SerialDecoder, SerialEncoder
-from tinify.ops import quantize_ste
+from tinify.ops import add_noise, quantize_ste
 
 Quality = float | Tensor | None
 
@@ -156,7 +156,7 @@ class Estimate(Stream):
     def proxy(self, y: Tensor | None, training: bool) -> Tensor:
         assert y is not None, "only a decoding stream knows a latent that it was not given"
         y = y.float()
-        return self.place.leave(y + torch.empty_like(y).uniform_(-0.5, 0.5) if training else torch.round(y))
+        return self.place.leave(add_noise(y) if training else torch.round(y))
 
 
 class Encode(Stream):
@@ -180,12 +180,12 @@ class Encode(Stream):
 
     def code(self, model: EntropyModel, y: Tensor | None, *params: Tensor, quantizer: str = "noise") -> Tensor:
         y = self._begin(model, y)
-        centre = model.centre(y.shape, *params)
-        symbols = model.quantize(y, "symbols", centre)
-        self.keep(model.encode(self.place.take(symbols), *map(self.place.take, params)))
+        symbols, y_hat, rows = model.quantized(y, *params)
+        taken, *others = map(self.place.take, (symbols, *(params if rows is None else (rows,))))
+        self.keep(model.encode(taken, *others) if rows is None else model.encode_rows(taken, *others))
         if not params:
             self._shapes[self.place.key] = y.shape[2:]
-        return self.place.leave(model.dequantize(symbols, centre))
+        return self.place.leave(y_hat)
 
     def serial(self, model: EntropyModel, y: Tensor | None, size: torch.Size) -> Serial:
         return SerialEncoder(model, self._begin(model, y), self.place.where, self.keep)

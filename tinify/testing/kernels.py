@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from typing import Any
@@ -16,6 +15,7 @@ from torch.utils import _pytree as pytree
 from tinify import ops
 from tinify.plugin import Kernel
 from tinify.testing.cases import KernelCase, Sample
+from tinify.testing.kernel_samples import SAMPLES
 
 _SHAPES = ((1,), (7,), (1000,), (2, 3, 5, 7), (1, 8, 16, 16), (0,), (2, 0, 3))
 _TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}
@@ -35,7 +35,10 @@ def check_strides(case: KernelCase) -> None:
         laid = tuple(lay(one) if _shaped(one) else one for one in arguments)
         before = pytree.tree_map_only(Tensor, torch.clone, laid)
         _assert_agrees(case, laid, f"float32, {name}")
-        assert _agree(laid, before), f"{case.label} changes its arguments in place"
+        schema = operator(case.kernel)._schema.arguments
+        kept = [not (one.alias_info and one.alias_info.is_write) for one in schema][: len(laid)]
+        same = _agree(*([one for one, whole in zip(each, kept, strict=True) if whole] for each in (laid, before)))
+        assert same, f"{case.label} changes its arguments in place"
 
 
 def check_fully_written(case: KernelCase) -> None:
@@ -95,15 +98,7 @@ def operator(kernel: Kernel) -> Any:
 
 def sample_of(kernel: Kernel, given: Sample | None) -> Sample:
     """The sample given, else one for an operator of tinify, else one from the operator's schema."""
-    return given or _SAMPLES.get(kernel.op) or (lambda shape, dtype: tuple(_from_schema(kernel, shape, dtype)))
-
-
-def _scale_indexes(shape: tuple[int, ...], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    table = torch.exp(torch.linspace(math.log(0.11), math.log(256), 64))
-    return torch.randn(shape, generator=torch.Generator().manual_seed(0)).exp().to(dtype), table.to(dtype)
-
-
-_SAMPLES: dict[str, Sample] = {"tinify::scale_indexes": _scale_indexes}
+    return given or SAMPLES.get(kernel.op) or (lambda shape, dtype: tuple(_from_schema(kernel, shape, dtype)))
 
 
 def _from_schema(kernel: Kernel, shape: tuple[int, ...], dtype: torch.dtype) -> Iterator[Any]:
@@ -136,15 +131,26 @@ def _definition(kernel: Kernel) -> Callable[..., Any]:
 
 def _assert_agrees(case: KernelCase, arguments: tuple[Any, ...], what: str) -> None:
     defined = _definition(case.kernel)
+    given = pytree.tree_map_only(Tensor, torch.clone, arguments)  # some operators write to theirs
     try:
-        expected = defined(*arguments)
-    except (RuntimeError, TypeError, ValueError):
+        expected = defined(*given)
+    except (IndexError, RuntimeError, TypeError, ValueError):
         return  # the definition takes no such arguments
     try:
         got = case.kernel.load()(*_moved(arguments, case.kernel.device))
     except Exception as error:
         raise AssertionError(f"{case.label} fails for {what}: {type(error).__name__}: {error}") from error
-    assert _agree(_moved(got, "cpu"), expected), f"{case.label} differs from its definition: {what}"
+    if torch.Tag.nondeterministic_seeded in operator(case.kernel).tags:  # what is drawn is the kernel's own
+        got, expected = (pytree.tree_map_only(Tensor, torch.zeros_like, one) for one in (got, expected))
+    agrees = _agree(_moved(got, "cpu"), expected) or _agree(_moved(got, "cpu"), _precise(defined, arguments, expected))
+    assert agrees, f"{case.label} differs from its definition: {what}"
+
+
+def _precise(defined: Callable[..., Any], arguments: tuple[Any, ...], like: Any) -> Any:
+    """The definition's result from half types in float32: what a kernel gives that adds up in it."""
+    half = (torch.float16, torch.bfloat16)
+    wide = pytree.tree_map_only(Tensor, lambda one: one.float() if one.dtype in half else one.clone(), arguments)
+    return pytree.tree_map(lambda one, as_: one.to(as_.dtype) if isinstance(one, Tensor) else one, defined(*wide), like)
 
 
 def _agree(got: Any, expected: Any) -> bool:
@@ -160,7 +166,9 @@ def _leaf_agrees(got: Any, expected: Any) -> bool:
     tolerance = _TOLERANCE.get(expected.dtype, 0.0)
     if not tolerance:
         return torch.equal(got, expected)
-    return torch.allclose(got.double(), expected.double(), rtol=tolerance, atol=tolerance, equal_nan=True)
+    got, expected = got.double(), expected.double()
+    size = float(expected[expected.isfinite()].abs().max()) if bool(expected.isfinite().any()) else 0.0
+    return torch.allclose(got, expected, rtol=tolerance, atol=tolerance * max(1.0, size), equal_nan=True)
 
 
 def _moved(arguments: Any, device: str) -> Any:

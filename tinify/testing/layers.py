@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from tinify import ops
 from tinify.plugin import Cost, Sig
 from tinify.testing.cases import Case
 from tinify.testing.modules import assert_gradients, assert_same_keys, devices, equal, load_state, state_of, stir
@@ -46,7 +47,7 @@ def check_cost(case: Case) -> None:
         f"the cost rule of {case.label} says {total.parameters} parameters, the module has {parameters}"
     )
     (x,) = case.tensors(batch=1)
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False, custom_mapping=ops.FLOPS) as counter:
         module(x)
     source, _ = _signatures(case)
     pixels = x.shape[2] * x.shape[3] * source.stride**2
