@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import warnings
 from collections.abc import Iterator
 
 import pytest
@@ -48,7 +49,8 @@ def kernels() -> Iterator[None]:
         yield
         return
     library = torch.library.Library("tinify", "IMPL")
-    for op, (file, _) in tinify_kernels._TRITON.items():
-        library.impl(op, getattr(importlib.import_module(f"tinify_kernels.{file}"), op), "CPU", allow_override=True)
+    with warnings.catch_warnings(action="ignore"):  # torch tells once that the processor's own are overridden
+        for op, (file, _) in tinify_kernels._TRITON.items():
+            library.impl(op, getattr(importlib.import_module(f"tinify_kernels.{file}"), op), "CPU", allow_override=True)
     yield
     library._destroy()

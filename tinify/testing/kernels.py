@@ -37,8 +37,8 @@ def check_strides(case: KernelCase) -> None:
         _assert_agrees(case, laid, f"float32, {name}")
         schema = operator(case.kernel)._schema.arguments
         kept = [not (one.alias_info and one.alias_info.is_write) for one in schema][: len(laid)]
-        same = _agree(*([one for one, whole in zip(each, kept, strict=True) if whole] for each in (laid, before)))
-        assert same, f"{case.label} changes its arguments in place"
+        found, expected = ([one for one, whole in zip(each, kept, strict=True) if whole] for each in (laid, before))
+        assert _agree(found, expected), f"{case.label} changes its arguments in place"
 
 
 def check_fully_written(case: KernelCase) -> None:
@@ -142,7 +142,8 @@ def _assert_agrees(case: KernelCase, arguments: tuple[Any, ...], what: str) -> N
         raise AssertionError(f"{case.label} fails for {what}: {type(error).__name__}: {error}") from error
     if torch.Tag.nondeterministic_seeded in operator(case.kernel).tags:  # what is drawn is the kernel's own
         got, expected = (pytree.tree_map_only(Tensor, torch.zeros_like, one) for one in (got, expected))
-    agrees = _agree(_moved(got, "cpu"), expected) or _agree(_moved(got, "cpu"), _precise(defined, arguments, expected))
+    got, tolerance = _moved(got, "cpu"), max(_TOLERANCE.get(one.dtype, 0.0) for one in given if isinstance(one, Tensor))
+    agrees = _agree(got, expected, tolerance) or _agree(got, _precise(defined, arguments, expected), tolerance)
     assert agrees, f"{case.label} differs from its definition: {what}"
 
 
@@ -153,19 +154,21 @@ def _precise(defined: Callable[..., Any], arguments: tuple[Any, ...], like: Any)
     return pytree.tree_map(lambda one, as_: one.to(as_.dtype) if isinstance(one, Tensor) else one, defined(*wide), like)
 
 
-def _agree(got: Any, expected: Any) -> bool:
+def _agree(got: Any, expected: Any, tolerance: float = 0.0) -> bool:
+    """Whether results are alike, to the precision of their types or, if that is less, of what they were made of."""
     ours, theirs = pytree.tree_leaves(got), pytree.tree_leaves(expected)
-    return len(ours) == len(theirs) and all(map(_leaf_agrees, ours, theirs))
+    alike = (_leaf_agrees(one, other, tolerance) for one, other in zip(ours, theirs, strict=False))
+    return len(ours) == len(theirs) and all(alike)
 
 
-def _leaf_agrees(got: Any, expected: Any) -> bool:
+def _leaf_agrees(got: Any, expected: Any, tolerance: float) -> bool:
     if not isinstance(expected, Tensor):
         return bool(got == expected)
     if not isinstance(got, Tensor) or got.shape != expected.shape or got.dtype != expected.dtype:
         return False
-    tolerance = _TOLERANCE.get(expected.dtype, 0.0)
-    if not tolerance:
+    if expected.dtype not in _TOLERANCE:
         return torch.equal(got, expected)
+    tolerance = max(tolerance, _TOLERANCE[expected.dtype])
     got, expected = got.double(), expected.double()
     size = float(expected[expected.isfinite()].abs().max()) if bool(expected.isfinite().any()) else 0.0
     return torch.allclose(got, expected, rtol=tolerance, atol=tolerance * max(1.0, size), equal_nan=True)
