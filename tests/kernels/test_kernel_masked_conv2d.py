@@ -79,10 +79,11 @@ def test_any_strides(device: str) -> None:
     assert torch.equal(wide, before)
 
 
+@pytest.mark.parametrize("mask_type", ["A", "B"])
 @pytest.mark.parametrize("layer", [MaskedConv2d, CheckerboardMaskedConv2d])
-def test_layers_use_them(layer: type[MaskedConv2d], device: str, kernels: None) -> None:
+def test_layers_use_them(layer: type[MaskedConv2d], mask_type: str, device: str, kernels: None) -> None:
     torch.manual_seed(0)
-    conv, x = layer(4, 6, 5, padding=2).to(device), torch.randn(1, 4, 6, 5, device=device)
+    conv, x = layer(4, 6, 5, padding=2, mask_type=mask_type).to(device), torch.randn(1, 4, 6, 5, device=device)
     out = conv(x)
     near(out, torch.conv2d(x, conv.weight * conv.mask, conv.bias, padding=2).double(), torch.float32)
     out.square().sum().backward()

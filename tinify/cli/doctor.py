@@ -163,7 +163,7 @@ def _kernels(registry: Registry) -> Iterator[Finding]:
     try:
         from tinify.kernels import activate
     except ImportError as error:
-        yield from (Finding("ok", f"{kernel} of {kernel.provider}: not used, {error}") for kernel in registry.kernels())
+        yield Finding("ok", f"no kernel is used: {error}")
         return
     try:
         with warnings.catch_warnings(action="ignore"):  # of those that are told of below
@@ -171,9 +171,12 @@ def _kernels(registry: Registry) -> Iterator[Finding]:
     except InputError as error:
         yield Finding("problem", str(error))
         return
+    alike: dict[tuple[str, str], list[str]] = {}
     for one in made:
         state = "active" if one.active else f"not used, {one.reason}"
-        yield Finding("problem" if one.broken else "ok", f"{one.kernel} of {one.kernel.provider}: {state}")
+        whose = f"kernels for {one.kernel.device} of {one.kernel.provider}, {state}"
+        alike.setdefault(("problem" if one.broken else "ok", whose), []).append(one.kernel.op)
+    yield from (Finding(state, f"{whose}: {', '.join(ops)}") for (state, whose), ops in alike.items())
 
 
 def _variables(registry: Registry) -> Iterator[Finding]:
