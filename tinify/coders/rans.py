@@ -70,6 +70,12 @@ class RansCoder(BatchCoder):
         self._engine = Engine(kernels)
         self.profile = profile
 
+    def overhead(self, count: int) -> int:
+        """The bytes that a string of ``count`` symbols spends on lanes that all begin at once; 0 where they fork."""
+        if self.profile is None or self.profile.forks or count <= TINY_LIMIT:
+            return 0
+        return -(-count // (self.profile.chunk or count)) * (1 + 6 * self.profile.lanes)
+
     def encode(self, tables: CdfTables, symbols: IntArray, indexes: IntArray) -> bytes:
         """The string of the symbols; of none, ``b""``."""
         return self.encode_batch(tables, symbols, read_rows(indexes), symbols.size, 1)[0] if symbols.size else b""
