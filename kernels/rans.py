@@ -114,7 +114,7 @@ def _place(sizes: Tensor, chunk: int) -> tuple[Tensor, Tensor, Tensor]:
 
 def _layout(data: Tensor, ends: Tensor, count: int) -> tuple[Tensor, Tensor, int] | None:
     """Where chunks begin and end, and their symbols; None for another layout. Headers alone come to the CPU."""
-    begins, stops, chunks = [], [], set()
+    sizes, stops, chunks = [], [], set()
     for begin, end in pairwise([0, *ends.tolist()]):
         head = data[begin : min(end, begin + 10)].cpu().numpy().tobytes()
         if head[:1] != bytes([CHUNKED]):
@@ -125,13 +125,12 @@ def _layout(data: Tensor, ends: Tensor, count: int) -> tuple[Tensor, Tensor, int
             head = data[begin : min(end, begin + room)].cpu().numpy().tobytes()
             chunk, at, lengths = chunk_lengths(head, 0, end - begin, count)
         chunks.add(chunk)
-        for length in lengths:
-            begins.append(begin + at)
-            at += length
-            stops.append(begin + at)
-    if len(chunks) != 1 or min(stop - begin for begin, stop in zip(begins, stops, strict=True)) < _HEADER:
+        sizes.append(torch.tensor(lengths))
+        stops.append(begin + at + sizes[-1].cumsum(0))
+    every, ends_of_all = torch.cat(sizes), torch.cat(stops)
+    if len(chunks) != 1 or int(every.min()) < _HEADER:
         return None
-    return torch.tensor(begins), torch.tensor(stops), chunks.pop()
+    return ends_of_all - every, ends_of_all, chunks.pop()
 
 
 @triton.jit

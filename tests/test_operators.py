@@ -10,10 +10,14 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from tinify import ops
 from tinify.layers import GDN, GDN1, CheckerboardMaskedConv2d, MaskedConv2d
-from tinify.models import create_model
+from tinify.models import build_model, create_model
+from tinify.plugin import Cost
+from tinify.registry import get_registry
+from tinify.spec import Spec
 from tinify.testing.kernel_samples import SAMPLES
 
 # Of what the compiler does in its own code, torch itself warns.
@@ -109,11 +113,26 @@ def test_no_compiler_is_imported_where_nothing_asks_for_it() -> None:
 
 
 def test_products_are_counted_by_formula() -> None:
-    from torch.utils.flop_counter import FlopCounterMode
-
     x = torch.randn(1, 4, 6, 5)
     for layer in GDN(4), MaskedConv2d(4, 6, 3, padding=1):
         with FlopCounterMode(display=False, custom_mapping=ops.FLOPS) as counter:
             layer(x)
         outputs, taps = (4, 1) if isinstance(layer, GDN) else (6, 9)
         assert counter.get_total_flops() == 2 * 4 * outputs * taps * 30
+
+
+@pytest.mark.parametrize("name", sorted(get_registry().spec_files()))
+def test_declared_products_are_those_of_a_picture(name: str) -> None:
+    architecture = Spec.load(name).elaborate()
+    model = build_model(architecture).eval()
+    x = torch.rand(1, model.channels, architecture.stride, 2 * architecture.stride)
+    with FlopCounterMode(display=False, custom_mapping=ops.FLOPS) as counter:
+        model(x)
+    rows = architecture.parts()
+    declared = sum((row.cost for row in rows if row.cost), Cost())
+    for part in (row.path for row in rows if row.type == "checkerboard"):  # it predicts for either colour
+        inside = (row.cost for row in rows if row.path.startswith(f"{part}.entropy_parameters") and row.cost)
+        declared = sum(inside, declared)
+    counts = counter.get_flop_counts()["Global"]  # the densities multiply as well
+    counted = sum(counts.get(op, 0) for op in (torch.ops.aten.convolution, *ops.FLOPS))
+    assert declared.macs * x.shape[2] * x.shape[3] * 2 == counted

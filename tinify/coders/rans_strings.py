@@ -72,10 +72,7 @@ def chunk_lengths(data: bytes, begin: int, end: int, count: int) -> tuple[int, i
     number = -(-count // chunk) if chunk else 0
     if number < 2 or number > end - begin:
         corrupt(end - begin, f"its chunks of {chunk} symbols do not fit {count} symbols")
-    lengths = []
-    for _ in range(number - 1):
-        length, at = read_leb128(data, at, end)
-        lengths.append(length)
+    lengths, at = _read_numbers(data, at, end, number - 1)
     lengths.append(end - at - sum(lengths))
     if lengths[-1] < 0:
         corrupt(end - begin, "its chunks are longer than it is")
@@ -92,6 +89,20 @@ def read_chunks(data: bytes, begin: int, end: int, count: int) -> list[LaneStrin
         strings.append(read_lane_string(data, at, at + length, min(chunk, count - number * chunk)))
         at += length
     return strings
+
+
+def _read_numbers(data: bytes, at: int, end: int, count: int) -> tuple[list[int], int]:
+    """The ``count`` numbers that stand from ``data[at]`` on, thousands of them at once, and where they end."""
+    part = np.frombuffer(data[at : min(end, at + 9 * count)], np.uint8)
+    last = np.flatnonzero(part < 128)[:count]
+    digits = np.diff(last, prepend=-1)
+    if last.size < count or digits.max() > 9:
+        corrupt(len(data), "a number in its header has no end")
+    values = np.zeros(count, np.int64)
+    for place in range(int(digits.max())):
+        there = digits > place
+        values[there] |= (part[(last - digits + 1 + place)[there]] & 127).astype(np.int64) << 7 * place
+    return values.tolist(), at + int(last[-1]) + 1
 
 
 def leb128(value: int) -> bytes:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from tinify.coders import CdfTables
+from tinify.entropy_models.device import DeviceTables
 from tinify.testing.cases import Sample
 
 Shape = tuple[int, ...]
@@ -75,11 +76,8 @@ def _strings(shape: Shape) -> tuple[CdfTables, Tensor, Tensor]:
 
 
 def _flat(tables: CdfTables) -> tuple[Tensor, Tensor, Tensor]:
-    from tinify.coders.rans_tables import flat, packed
-
-    form, pack = flat(tables), packed(tables)
-    assert pack is not None
-    return tuple(torch.tensor(one) for one in (form.rows, form.cdf, pack.table.view(np.int64)))  # type: ignore[return-value]
+    form = DeviceTables.of(tables, torch.device("cpu"))
+    return form.rows, form.cdf, form.table
 
 
 def _rans_encode(shape: Shape, dtype: torch.dtype) -> tuple[Any, ...]:
