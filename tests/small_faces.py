@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from tinify.models import (
+from tinify.models import (  # type: ignore[attr-defined]
     Cheng2020Anchor,
     Cheng2020AnchorCheckerboard,
     Cheng2020Attention,
@@ -17,8 +17,11 @@ from tinify.models import (
     FactorizedPrior,
     FactorizedPriorReLU,
     JointAutoregressiveHierarchicalPriors,
+    JointAutoregressiveHierarchicalPriorsVbr,
     MeanScaleHyperprior,
+    MeanScaleHyperpriorVbr,
     ScaleHyperprior,
+    ScaleHyperpriorVbr,
 )
 from tinify.models.faces import Face
 
@@ -33,6 +36,9 @@ SMALL: dict[type[Face], dict[str, Any]] = {
     Cheng2020AnchorCheckerboard: {"N": 8},
     Elic2022Official: {"N": 8, "M": 12, "groups": [4, 8]},
     Elic2022Chandelier: {"N": 8, "M": 12, "groups": [2, 4, 6]},
+    ScaleHyperpriorVbr: {"N": 8, "M": 12, "vr_entbttlnck": False},
+    MeanScaleHyperpriorVbr: {"N": 8, "M": 12, "vr_entbttlnck": True},
+    JointAutoregressiveHierarchicalPriorsVbr: {"N": 8, "M": 12, "vr_entbttlnck": False},
 }
 FLAT = [face for face in SMALL if face.PARTS]
 each = pytest.mark.parametrize("face", SMALL, ids=lambda face: face.__name__)

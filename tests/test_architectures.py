@@ -28,6 +28,9 @@ SMALL: dict[str, dict[str, Any]] = {
     "cheng2020-anchor-checkerboard": {"N": 8},
     "elic2022-official": {"N": 8, "M": 16, "groups": [2, 2, 4, 8]},
     "elic2022-chandelier": {"N": 8, "M": 16, "groups": [2, 2, 4, 8]},
+    "bmshj2018-hyperprior-vbr": {"N": 8, "M": 12},
+    "mbt2018-mean-vbr": {"N": 8, "M": 12},
+    "mbt2018-vbr": {"N": 8, "M": 12},
     "tinify-photo": {"N": 8, "M": 8, "Z": 4, "B": 1, "D": 0},
 }
 
@@ -48,6 +51,8 @@ PUBLISHED = {
     ("cheng2020-anchor-checkerboard", None): 26_598_956,
     ("elic2022-official", None): 32_074_200,
     ("elic2022-chandelier", None): 33_792_771,
+    ("bmshj2018-hyperprior-vbr", None): 11_816_677,
+    ("mbt2018-mean-vbr", None): 17_562_053,
 }
 
 

@@ -27,6 +27,7 @@ from tinify_plugins.compressai.pictures import decode, encode
 from tinify_plugins.compressai.strings import shape_to_compressai
 
 import tinify
+from tinify import registry
 from tinify.checkpoint import load_checkpoint, save_model
 from tinify.cli import cli
 from tinify.errors import (
@@ -213,7 +214,7 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "another": (lambda: {"conv1.weight": torch.zeros(3)}, r"no architecture known here \(it has conv1.weight"),
     "video": (lambda: {"img_encoder.0.weight": torch.zeros(3)}, "looks like the video model ssf2020"),
-    "variable": (lambda: weights() | {"QuantABCD.0.weight": torch.zeros(3)}, "looks like a variable-rate model"),
+    "variable": (lambda: weights() | {"QuantABCD.0.weight": torch.zeros(3)}, "surplus QuantABCD.0.weight"),
 }
 
 
@@ -222,6 +223,13 @@ def test_what_is_no_such_checkpoint_is_named(case: str, tmp_path: Path) -> None:
     content, message = WRONG[case]
     with pytest.raises(CheckpointError, match=message):
         import_checkpoint(saved(content(), tmp_path))
+
+
+def test_without_its_plugin_a_model_of_variable_rate_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = saved(weights() | {"QuantABCD.0.weight": torch.zeros(3)}, tmp_path)
+    monkeypatch.setattr(registry, "_current", registry.Registry(disabled=["vbr"]))
+    with pytest.raises(CheckpointError, match="looks like a variable-rate model, of the plugin vbr, which is not here"):
+        import_checkpoint(path)
 
 
 def test_the_architecture_may_be_named(tmp_path: Path) -> None:

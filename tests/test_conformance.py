@@ -90,6 +90,19 @@ CASES = {
         }
     ],
     "latent_codec:gain": [{"latent_codec": {"type": "hyperprior", "hyper": HYPER | GAINED, "y": GAUSSIAN}, **GAINED}],
+    "vbr/entropy_bottleneck": [{}, {"variable": False}],
+    "vbr/hyper": [{key: HYPER[key] for key in ("h_a", "h_s")}],
+    "vbr/gaussian_conditional": [{}, {"chunks": ["scales"]}],
+    "vbr/raster_scan": [{"context_prediction": MASKED, "entropy_parameters": PREDICTED}],
+    "vbr/hyperprior": [
+        {"hyper": HYPER | {"type": "vbr/hyper"}, "y": {"type": "vbr/gaussian_conditional"}},
+        {
+            "hyper": HYPER | {"type": "vbr/hyper", "variable": False},
+            "y": {"type": "vbr/gaussian_conditional"},
+            "levels": 3,
+            "lowest": 0.4,
+        },
+    ],
     "picture_codec:compressai": [],  # needs CompressAI: tests/peers has it
     "rate_distortion": [{}, {"metric": "ms-ssim", "lmbda": 8.73}],
     "autoencoder": [
@@ -108,6 +121,8 @@ INPUTS = {
     "hyperprior": Sig(12),
     "latent_codec:gain": Sig(12),
     "hyper": Sig(12),
+    "vbr/hyper": Sig(12),
+    "vbr/hyperprior": Sig(12),
     "quadtree": (Sig(8, 4), Sig(4, 8)),
     "channel_groups": (Sig(8, 4), Sig(4, 4)),
 }

@@ -72,7 +72,7 @@ def test_one_component_is_the_gaussian() -> None:
     y = sample(size, [scales, means, torch.ones(size)], 1).round()
     mixture, gaussian = GaussianMixtureConditional(1).eval(), GaussianConditional(None).eval()
     torch.testing.assert_close(
-        mixture(y, scales, means, torch.ones(size))[1], gaussian._bounded(gaussian.likelihood(y, scales, means))
+        mixture(y, scales, means, torch.ones(size))[1], gaussian.bounded(gaussian.likelihood(y, scales, means))
     )
 
 

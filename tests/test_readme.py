@@ -43,6 +43,7 @@ NAMES = (
     "docs/plugins.md",
     "docs/specs.md",
     "docs/training.md",
+    "docs/variable-rate.md",
 )
 PAGES = {name: (ROOT / name).read_text(encoding="utf-8") for name in NAMES}
 README = PAGES["README.md"]

@@ -5,15 +5,16 @@ Floors: a module imports only from lower ones, so that ``import tinify`` and the
     F0   errors
     F1   chunks, coders, environment, files, machine, optimizers, plugin, samples, transforms
     F2   ans, container, host, ops
-    F3   distributions, images, layers, registry
-    F4   datasets, entropy_coders, entropy_models, kernels, spec, weights
-    F5   builder, latent_codecs, metrics
-    F6   losses, models
-    F7   checkpoint
-    F8   codec, training
-    F9   evaluation, targets, zoo
-    F10  testing
-    F11  cli
+    F3   distributions, images, registry
+    F4   entropy_coders, kernels, names, spec, weights
+    F5   builder, datasets, entropy_models, layers, metrics
+    F6   latent_codecs, losses
+    F7   models
+    F8   checkpoint
+    F9   codec, training
+    F10  evaluation, targets, zoo
+    F11  testing
+    F12  cli
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import pluggy
 
 from tinify import __version__
 from tinify.errors import PluginError, UnknownNameError
-from tinify.plugin import Command, Component, Hooks, Kernel, Plugin
+from tinify.plugin import Command, Component, Hooks, Kernel, Name, Plugin
 from tinify.plugin.offers import HOME, normal
 
 GROUP = "tinify.plugins"
@@ -28,6 +28,7 @@ class Offers:
     spec_paths: list[Any] = field(default_factory=list)
     kernels: list[Kernel] = field(default_factory=list)
     commands: list[Command] = field(default_factory=list)
+    names: list[Name] = field(default_factory=list)
 
 
 def find_plugins(

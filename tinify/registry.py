@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tinify import environment
 from tinify.errors import PluginError, UnknownNameError
 from tinify.host import GROUP, Offers, call_hooks, find_plugins
-from tinify.plugin import KINDS, Command, Component, Kernel, Plugin
+from tinify.plugin import KINDS, Command, Component, Kernel, Name, Plugin
 from tinify.plugin.offers import HOME, IN_PROCESS
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class _Shelf:
     weights: dict[str, Path] = field(default_factory=dict)
     kernels: list[Kernel] = field(default_factory=list)
     commands: dict[str, Command] = field(default_factory=dict)
+    names: dict[tuple[str, str], Name] = field(default_factory=dict)
 
 
 class Registry:
@@ -116,6 +117,10 @@ class Registry:
         """The subcommands that plugins add to the command line, by name."""
         return dict(self._shelf.commands)
 
+    def names(self) -> dict[tuple[str, str], Name]:
+        """What plugins add to tinify's public modules, by module and name."""
+        return dict(self._shelf.names)
+
     def find(self, kinds: Iterable[str], name: str) -> Component | None:
         """The component of that name, or ``name@version``, in the first of those kinds that has it."""
         bare, at, version = name.partition("@")
@@ -195,12 +200,15 @@ class Registry:
             new.kernels.append(replace(_of(Kernel, kernel, "tinify_kernels"), provider=plugin))
         for command in offers.commands:
             self._command(plugin, _of(Command, command, "tinify_commands"), new)
+        for name in offers.names:
+            self._name(plugin, _of(Name, name, "tinify_names"), new)
         for key, versions in new.components.items():
             shelf.components[key] = shelf.components.get(key, {}) | versions
         shelf.specs |= new.specs
         shelf.weights |= new.weights
         shelf.kernels += new.kernels
         shelf.commands |= new.commands
+        shelf.names |= new.names
 
     def _declare(self, plugin: Plugin, declaration: Any, new: _Shelf) -> None:
         part = getattr(declaration, "__component__", None)
@@ -236,6 +244,13 @@ class Registry:
         if rival:
             raise PluginError(f"{command} is declared by {rival.provider} already")
         new.commands[command.name] = replace(command, provider=plugin)
+
+    def _name(self, plugin: Plugin, name: Name, new: _Shelf) -> None:
+        key = name.module, name.name
+        rival = self._shelf.names.get(key) or new.names.get(key)
+        if rival:
+            raise PluginError(f"{name} is declared by {rival.provider} already")
+        new.names[key] = replace(name, provider=plugin)
 
 
 def _fine(plugin: Plugin) -> bool:

@@ -17,6 +17,7 @@ from tinify.errors import CheckpointError, InputError, TinifyError, UnknownNameE
 from tinify.models import CompressionModel, build_model
 from tinify.models.faces import FACES, Face
 from tinify.models.state_dict import differences
+from tinify.registry import get_registry
 from tinify.spec import Architecture, Spec
 
 from .state_dict import read_state_dict
@@ -24,16 +25,16 @@ from .state_dict import read_state_dict
 Tensors = Mapping[str, Tensor]
 
 # Buffers that follow from the architecture: releases differ in which of them they save.
-_CONSTANTS = ("bound", "pedestal", "target", "scale_bound", "mask")
+_CONSTANTS = ("bound", "pedestal", "target", "scale_bound", "mask", "steps")
 # Empty until CompressAI builds the tables.
 _TABLES = (*TABLE_BUFFERS, "scale_table")
-# What only these have; no spec is there for them.
+# What only these have, by the spec of which, and the plugin that has it.
 _FOREIGN = {
-    "QuantABCD.": "a variable-rate model (bmshj2018-hyperprior-vbr, mbt2018-mean-vbr, mbt2018-vbr)",
-    "img_encoder.": "the video model ssf2020",
-    "encoder.downsample_layers.": "the point-cloud model hrtzxf2022-pcc-rec",
-    "g_a.16.gain": "the point-cloud model sfu2023-pcc-rec-pointnet",
-    "down._1.": "the point-cloud model sfu2024-pcc-rec-pointnet2-ssg",
+    "QuantABCD.": ("mbt2018-mean-vbr", "a variable-rate model", "vbr"),
+    "img_encoder.": ("ssf2020", "the video model ssf2020", "video"),
+    "encoder.downsample_layers.": ("hrtzxf2022-pcc-rec", "the point-cloud model hrtzxf2022-pcc-rec", "pointcloud"),
+    "g_a.16.gain": ("sfu2023-pcc-rec-pointnet", "the point-cloud model sfu2023-pcc-rec-pointnet", "pointcloud"),
+    "down._1.": ("sfu2024-pcc-rec-pointnet2-ssg", "the point-cloud model sfu2024-pcc-rec-pointnet2-ssg", "pointcloud"),
 }
 
 
@@ -79,7 +80,10 @@ def architectures() -> dict[str, type[Face]]:
     >>> sorted(architectures())[:2]
     ['bmshj2018-factorized', 'bmshj2018-factorized-relu']
     """
-    return {face.SPEC: face for face in FACES if face.__module__.startswith("tinify.models.")}
+    offered = [name.load() for name in get_registry().names().values() if name.module == "tinify.models"]
+    known = [face for face in FACES if face.__module__.startswith("tinify.models.")]
+    known += [face for face in offered if isinstance(face, type) and issubclass(face, Face)]
+    return {face.SPEC: face for face in known}
 
 
 def _architecture(name: str, sizes: Mapping[str, Any], compat: bool) -> Architecture:
@@ -117,11 +121,18 @@ def _fit(face: type[Face], tensors: Tensors) -> Fit:
 def _explain(tensors: Tensors, name: str, nearest: str, fits: Mapping[str, Fit]) -> str:
     """Why a checkpoint is not of the architecture, and what it is instead."""
     differs = "; ".join(fits[name].differences)
-    foreign = next((what for start, what in _FOREIGN.items() if any(key.startswith(start) for key in tensors)), "")
+    foreign = next(
+        (
+            f"looks like {what}, of the plugin {plugin}, which is not here"
+            for start, (spec, what, plugin) in _FOREIGN.items()
+            if spec not in fits and any(key.startswith(start) for key in tensors)
+        ),
+        "",
+    )
     if not fits[nearest].differences:
         return f"is a checkpoint of {nearest}, not of {name} ({differs}): give --arch {nearest}, or leave it out"
     if foreign:
-        return f"looks like {foreign}, for which there is no spec here; there are: {', '.join(sorted(fits))}"
+        return f"{foreign}; there are: {', '.join(sorted(fits))}"
     if math.isinf(fits[nearest].distance):
         first = ", ".join(sorted(tensors)[:3])
         return f"is of no architecture known here (it has {first}, ...); there are: {', '.join(sorted(fits))}"

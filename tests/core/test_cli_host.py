@@ -95,7 +95,10 @@ def test_no_command_of_the_host_needs_torch(command: list[str]) -> None:
 
 def test_plugins_are_listed_with_what_they_give(acme: Registry) -> None:
     gives = {plugin["namespace"]: plugin["gives"] for plugin in json.loads(succeed("plugins", "--json"))}
-    assert gives["specs"] == {"spec": len(acme.spec_files())}
+    owners = [owner.namespace for owner in acme.spec_owners().values()]
+    assert gives["specs"] == {"spec": owners.count("specs")}
+    assert gives["vbr"]["spec"] == owners.count("vbr") == 3
+    assert gives["vbr"]["name"] == 6
     assert gives["vocabulary"]["layer"] == len(
         [p for p in acme.components("layer") if p.provider and p.provider.at_home]
     )

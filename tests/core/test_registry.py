@@ -375,6 +375,44 @@ def test_wrong_kernels_and_commands_break_their_plugin_alone(
     assert not [found for found in registry.kernels() if found.provider and found.provider.namespace == "acme"]
 
 
+NAMES = """
+from tinify.plugin import Name, hookimpl
+
+@hookimpl
+def tinify_names():
+    return [{names}]
+"""
+PI = "Name('tinify.models', 'Pie', 'math:pi')"
+
+
+def test_names_of_the_field_come_from_plugins(install: Installer, tmp_path: Path) -> None:
+    install("acme", NAMES.format(names=f"{PI}, Name('tinify.layers', 'Pie', 'math:nothing')"))
+    names = fresh(tmp_path).names()
+    assert names["tinify.models", "Pie"].load() == math.pi
+    assert str(names["tinify.models", "Pie"].provider) == "plugin acme (tinify-acme 1.0)"
+    with pytest.raises(PluginError, match=r"name tinify\.layers\.Pie of plugin acme .* cannot be loaded"):
+        names["tinify.layers", "Pie"].load()
+
+
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        ("3", "tinify_names gave 3: expected a Name"),
+        (PI.replace("models", "cli"), "a module is one of tinify.datasets, "),
+        (PI.replace("Pie", "_pie"), "a name is public, got '_pie'"),
+        (PI.replace(":pi", ""), "a target is 'module:attribute', got 'math'"),
+        (f"{PI}, {PI}", "name tinify.models.Pie is declared by plugin acme"),
+    ],
+)
+def test_wrong_names_break_their_plugin_alone(install: Installer, tmp_path: Path, names: str, reason: str) -> None:
+    install("acme", NAMES.format(names=names))
+    registry = fresh(tmp_path)
+    [(state, why)] = status(registry, "acme")
+    assert state == "broken"
+    assert reason in why
+    assert not [name for name in registry.names().values() if name.provider and name.provider.namespace == "acme"]
+
+
 def test_a_frozen_application_registers_the_first_party_by_hand() -> None:
     registry = Registry([], disabled=())
     vocabulary = importlib.import_module("tinify_plugins.vocabulary")

@@ -40,6 +40,7 @@ def plugin_facts(registry: Registry, plugin: Plugin) -> dict[str, Any]:
     """A plugin with the number of things it gives, by kind."""
     own = (plugin.namespace, plugin.distribution)
     offers: list[Any] = [*registry.components(), *registry.kernels(), *registry.commands().values()]
+    offers += registry.names().values()
     mine = [one for one in offers if one.provider and (one.provider.namespace, one.provider.distribution) == own]
     gives = Counter(getattr(one, "kind", type(one).__name__.lower()) for one in mine)
     gives["spec"] = sum(owner == plugin for owner in registry.spec_owners().values())

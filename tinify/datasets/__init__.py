@@ -8,6 +8,7 @@ from tinify.datasets.mnist import MNIST
 from tinify.datasets.ndarray import NdArrayDataset
 from tinify.datasets.pregenerated import PreGeneratedMemmapDataset
 from tinify.datasets.vimeo90k import Vimeo90kDataset
+from tinify.names import names_of
 
 __all__ = [
     "MNIST",
@@ -19,3 +20,5 @@ __all__ = [
     "StackDataset",
     "Vimeo90kDataset",
 ]
+
+__getattr__ = names_of(__name__)

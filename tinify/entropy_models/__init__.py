@@ -16,6 +16,7 @@ from tinify.entropy_models.gaussian import (
 )
 from tinify.entropy_models.logistic import LogisticPrior
 from tinify.entropy_models.mixture import GaussianMixtureConditional, gaussian_mixture
+from tinify.names import names_of
 
 __all__ = [
     "SCALES_LEVELS",
@@ -34,3 +35,5 @@ __all__ = [
     "gaussian_mixture",
     "get_scale_table",
 ]
+
+__getattr__ = names_of(__name__)

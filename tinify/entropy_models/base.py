@@ -191,7 +191,7 @@ class EntropyModel(nn.Module):
             raise InputError(f"expected a list of {indexes.shape[0]} strings, one for each batch item")
         return self.dequantize(decode_batch(self.tables, strings, indexes, self.coder), means, dtype)
 
-    def _bounded(self, likelihood: Tensor) -> Tensor:
+    def bounded(self, likelihood: Tensor) -> Tensor:
         return self.likelihood_lower_bound(likelihood) if self.use_likelihood_bound else likelihood
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:

@@ -69,9 +69,9 @@ class EntropyBottleneck(EntropyModel):
                 x = x + torch.tanh(held(factor)) * torch.tanh(x)
         return x
 
-    def _interval(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Likelihood of the unit interval around ``x``, and the logits at its two ends."""
-        lower, upper = self._logits_cumulative(x - 0.5), self._logits_cumulative(x + 0.5)
+    def interval(self, x: Tensor, width: Tensor | float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
+        """Likelihood of the interval of that width around ``x``, (channels, 1, n), and the logits at its two ends."""
+        lower, upper = self._logits_cumulative(x - width / 2), self._logits_cumulative(x + width / 2)
         return torch.sigmoid(upper) - torch.sigmoid(lower), lower, upper
 
     @property
@@ -94,8 +94,8 @@ class EntropyBottleneck(EntropyModel):
             x = x.float()
             x_hat = self.quantize(x, "noise" if training else "dequantize", self.centre(x.shape))
             rows = x_hat.transpose(0, 1)
-            likelihood, _, _ = self._interval(rows.reshape(self.channels, 1, -1))
-            likelihood = self._bounded(likelihood).reshape(rows.shape).transpose(0, 1)
+            likelihood, _, _ = self.interval(rows.reshape(self.channels, 1, -1))
+            likelihood = self.bounded(likelihood).reshape(rows.shape).transpose(0, 1)
         return x_hat, likelihood
 
     def loss(self) -> Tensor:
@@ -142,15 +142,19 @@ class EntropyBottleneck(EntropyModel):
             self.solve_quantiles(medians=False)
             self.update()
 
-    @torch.no_grad()
     def build_tables(self) -> CdfTables:
-        low, median, high = self.quantiles.detach()[:, 0].unbind(1)
+        return self.tables_at(1.0)
+
+    @torch.no_grad()
+    def tables_at(self, step: float) -> CdfTables:
+        """Tables of ``x / step``, which is what a quantiser of that step codes."""
+        low, median, high = (self.quantiles.detach()[:, 0] / step).unbind(1)
         minima = torch.ceil(median - low).clamp(0, _MAX_REACH).int()
         maxima = torch.ceil(high - median).clamp(0, _MAX_REACH).int()
         length = minima + maxima + 1
         samples = torch.arange(int(length.max()), device=median.device)
         samples = samples[None, None] + (median - minima)[:, None, None]
-        pmf, lower, upper = self._interval(samples)
+        pmf, lower, upper = self.interval(samples * step, step)
         tail = (torch.sigmoid(lower[:, 0, :1]) + torch.sigmoid(-upper[:, 0, -1:])).cpu().numpy()
         rows = pmfs_to_quantized_cdfs(pmf[:, 0].cpu().numpy(), tail, length.cpu().numpy())
         return CdfTables(rows, length.cpu().numpy() + 2, -minima.cpu().numpy())

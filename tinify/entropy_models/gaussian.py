@@ -98,7 +98,7 @@ class GaussianConditional(EntropyModel):
             inputs, scales = inputs.float(), scales.float()
             means = None if means is None else means.float()
             y_hat = self.quantize(inputs, "noise" if training else "dequantize", means)
-            return y_hat, self._bounded(self.likelihood(y_hat, scales, means))
+            return y_hat, self.bounded(self.likelihood(y_hat, scales, means))
 
     def update_scale_table(self, scale_table: Sequence[float] | Tensor, force: bool = False) -> bool:
         """Takes another scale table and builds the coding tables; without ``force`` only if there are none."""

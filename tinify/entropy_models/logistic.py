@@ -47,7 +47,7 @@ class LogisticPrior(EntropyModel):
         with full_precision(y):
             y_hat = self.quantize(y.float(), "noise" if training else "dequantize")
             likelihood = self.prior().prob(y_hat.movedim(1, -1)).movedim(-1, 1)
-            return y_hat, self._bounded(likelihood)
+            return y_hat, self.bounded(likelihood)
 
     def build_tables(self) -> CdfTables:
         return tables_of(self.prior(), 0.0, self.tail_mass)

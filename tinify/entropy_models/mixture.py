@@ -80,7 +80,7 @@ class GaussianMixtureConditional(GaussianConditional):
         with full_precision(inputs):
             inputs, scales, means, weights = inputs.float(), scales.float(), means.float(), weights.float()
             y_hat = self.quantize(inputs, "noise" if training else "dequantize")
-            return y_hat, self._bounded(self.likelihood(y_hat, scales, means, weights))
+            return y_hat, self.bounded(self.likelihood(y_hat, scales, means, weights))
 
     def encode(self, symbols: Tensor, *params: Tensor) -> list[bytes]:
         self._check(params, symbols)

@@ -12,6 +12,7 @@ from tinify.latent_codecs.hyperprior import HyperpriorLatentCodec
 from tinify.latent_codecs.quadtree import QuadtreeLatentCodec
 from tinify.latent_codecs.raster_scan import RasterScanLatentCodec
 from tinify.latent_codecs.stream import Decode, Encode, Estimate, Stream
+from tinify.names import names_of
 
 __all__ = [
     "ChannelConditionalLatentCodec",
@@ -30,3 +31,5 @@ __all__ = [
     "RasterScanLatentCodec",
     "Stream",
 ]
+
+__getattr__ = names_of(__name__)

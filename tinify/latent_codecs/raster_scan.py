@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -64,25 +64,38 @@ class RasterScanLatentCodec(LatentCodec):
             predicted = self.entropy_parameters(torch.cat([side, self.context_prediction(guess)], 1))
             stream.code(model, y, *self.split(predicted, model))
             return guess
-        raster = getattr(model.coder or default_coder(), "raster", False)
-        modules = self.context_prediction, self.entropy_parameters
+        return self.scan(side, stream.serial(model, y, self.size(side)), self.context_prediction, self.step)
+
+    def size(self, side: Tensor) -> torch.Size:
+        """That of the latent which side information describes."""
+        return torch.Size((len(side), self.context_prediction.in_channels, *side.shape[2:]))
+
+    def scan(self, side: Tensor, serial: Any, context_prediction: MaskedConv2d, step: StepRule) -> Tensor:
+        """``y_hat``, a few positions at a time: ``step`` codes those that the scan has come to by ``serial``."""
+        raster = getattr(self.gaussian_conditional.coder or default_coder(), "raster", False)
+        modules = context_prediction, self.entropy_parameters
         quick = None if raster else DeviceContext.of(*modules) or ContextNet.of(*modules)
         context = quick or PlainContext(*modules, one_by_one=raster)
-        channels, (height, width) = self.context_prediction.in_channels, side.shape[2:]
-        reach = self.context_prediction.kernel_size[1] // 2 + 1
-        serial = stream.serial(model, y, torch.Size((len(side), channels, height, width)))
-
+        height, width = side.shape[2:]
+        reach = context_prediction.kernel_size[1] // 2 + 1
         steps = raster_order(height, width) if raster else _on(context.device, height, width, reach)
-        return scanned(self, self._run, steps, context.start(side), serial)
 
-    def _run(self, steps: Iterable[Step], scan: Any, serial: Serial) -> None:
-        for rows, columns in steps:
-            params = self.split(scan.params(rows, columns), self.gaussian_conditional)
-            scan.put(rows, columns, serial.code(rows, columns, *params))
+        def run(steps: Iterable[Step], scan: Any, serial: Any) -> None:
+            for rows, columns in steps:
+                scan.put(rows, columns, step(serial, rows, columns, scan.params(rows, columns)))
+
+        return scanned(self, run, steps, context.start(side), serial)
+
+    def step(self, serial: Serial, rows: Tensor, columns: Tensor, predicted: Tensor) -> Tensor:
+        """``y_hat`` of positions, (batch * positions, channels), of which the network ``predicted`` the parameters."""
+        return serial.code(rows, columns, *self.split(predicted, self.gaussian_conditional))
 
 
 Step = tuple[Tensor, Tensor]
 """Rows and columns of the positions that are coded together."""
+
+StepRule = Callable[[Any, Tensor, Tensor, Tensor], Tensor]
+"""Serial, rows, columns and predicted parameters to the values of the positions."""
 
 
 @lru_cache(maxsize=16)

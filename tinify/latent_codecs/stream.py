@@ -18,7 +18,8 @@ from tinify.errors import CorruptStreamError, InputError
 from tinify.latent_codecs.serial import Serial, SerialDecoder, SerialEncoder
 from tinify.ops import add_noise, quantize_ste
 
-Quality = float | Tensor | None
+Quality = float | Tensor | tuple[Any, ...] | None
+"""A number, one for each batch item, or what a codec made of it for its parts."""
 
 Shape = Any
 """What a decoder cannot derive: a spatial size, or a mapping of such sizes by the names of latents."""
@@ -66,9 +67,9 @@ class Place:
 class Stream(ABC):
     """The place where a tensor becomes what the decoder will see of it.
 
-    Likelihoods and shapes are kept by name: the path of the ``at`` calls, or ``"y"`` at the root. ``at``, ``group`` and
-    ``only`` give the stream of a part. ``quality`` is what a codec of variable rate was asked for: a number, or one for
-    each batch item.
+    Likelihoods and shapes are kept by name: the path of the ``at`` calls, or ``"y"`` at the root. ``at``, ``group``,
+    ``only`` and ``asked`` give the stream of a part. ``quality`` is what a codec of variable rate was asked for: a
+    number, or one for each batch item.
     """
 
     def __init__(self, name: str = "", quality: Quality = None) -> None:
@@ -89,6 +90,12 @@ class Stream(ABC):
     def group(self, index: int) -> Self:
         """The stream of a group of channels; likelihoods of all groups are joined along the channels, in order."""
         return self._view(groups=(*self.place.groups, index))
+
+    def asked(self, quality: Quality) -> Self:
+        """The stream with another quality: what a codec makes of it for its parts, such as a gain."""
+        view = copy.copy(self)
+        view.quality = quality
+        return view
 
     def only(self, where: Tensor) -> Self:
         """The stream of the positions where a boolean (height, width) is true; ``y_hat`` is zero elsewhere."""

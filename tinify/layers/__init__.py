@@ -9,7 +9,7 @@ from tinify.layers.attention import AttentionBlock
 from tinify.layers.basic import Gain, Interleave, Lambda, NamedLayer, Reshape, Transpose
 from tinify.layers.blocks import DepthwiseBlock
 from tinify.layers.convolutions import conv, deconv, pixel_shuffle, pixel_unshuffle
-from tinify.layers.gain import GainUnit
+from tinify.layers.gain import GainUnit, VariableRate
 from tinify.layers.gdn import GDN, GDN1
 from tinify.layers.masked import CheckerboardMaskedConv2d, MaskedConv2d
 from tinify.layers.ramp import sequential_channel_ramp
@@ -23,6 +23,7 @@ from tinify.layers.residual import (
     subpel_conv3x3,
 )
 from tinify.layers.spectral import SpectralConv2d, SpectralConvTranspose2d
+from tinify.names import names_of
 
 __all__ = [
     "GDN",
@@ -48,6 +49,7 @@ __all__ = [
     "SpectralConv2d",
     "SpectralConvTranspose2d",
     "Transpose",
+    "VariableRate",
     "conv",
     "conv1x1",
     "conv3x3",
@@ -59,3 +61,5 @@ __all__ = [
     "sequential_channel_ramp",
     "subpel_conv3x3",
 ]
+
+__getattr__ = names_of(__name__)

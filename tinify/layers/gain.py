@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,21 @@ from torch import Tensor, nn
 from tinify.errors import InputError
 
 
-class GainUnit(nn.Module):
+class VariableRate(nn.Module):
+    """A part that follows the quality: a model that has one can be asked for any quality in its range."""
+
+    @property
+    @abstractmethod
+    def qualities(self) -> tuple[float, float]:
+        """The lowest and the highest quality."""
+
+    @property
+    @abstractmethod
+    def default(self) -> float:
+        """The quality where none is said."""
+
+
+class GainUnit(VariableRate):
     """A factor for each channel and quality.
 
     Qualities run from 1 to ``points``, in any fraction; between whole ones the logarithms of the factors are
@@ -34,12 +49,10 @@ class GainUnit(nn.Module):
 
     @property
     def qualities(self) -> tuple[float, float]:
-        """The lowest and the highest quality."""
         return 1.0, float(self.points)
 
     @property
     def default(self) -> float:
-        """The quality where none is said: 5 of 10."""
         return float((self.points + 1) // 2)
 
     def forward(self, y: Tensor, quality: float | Tensor | None = None) -> Tensor:

@@ -19,6 +19,7 @@ from tinify.models.google import (
 )
 from tinify.models.sensetime import Cheng2020AnchorCheckerboard, Elic2022Chandelier, Elic2022Official
 from tinify.models.waseda import Cheng2020Anchor, Cheng2020Attention
+from tinify.names import names_of
 
 __all__ = [
     "SCALES_LEVELS",
@@ -42,3 +43,5 @@ __all__ = [
     "create_model",
     "get_scale_table",
 ]
+
+__getattr__ = names_of(__name__)

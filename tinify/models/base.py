@@ -24,7 +24,7 @@ from tinify.entropy_models import (
 from tinify.errors import InputError, StateDictError, UnknownNameError
 from tinify.latent_codecs import LatentCodec
 from tinify.latent_codecs.stream import Quality, Shape
-from tinify.layers.gain import GainUnit
+from tinify.layers.gain import VariableRate
 from tinify.models.state_dict import differences, fit_keys
 from tinify.models.tree import tree_of
 from tinify.spec import Architecture, Spec
@@ -157,17 +157,17 @@ class CompressionModel(nn.Module):
     @property
     def qualities(self) -> tuple[float, float] | None:
         """The lowest and the highest quality of a model of variable rate; None for one rate."""
-        unit = self._gain_unit()
-        return unit.qualities if unit else None
+        part = self._variable_rate()
+        return part.qualities if part else None
 
     @property
     def default_quality(self) -> float | None:
         """The quality of a model of variable rate where none is said; None for one rate."""
-        unit = self._gain_unit()
-        return unit.default if unit else None
+        part = self._variable_rate()
+        return part.default if part else None
 
-    def _gain_unit(self) -> GainUnit | None:
-        return next((part for part in self.modules() if isinstance(part, GainUnit)), None)
+    def _variable_rate(self) -> VariableRate | None:
+        return next((part for part in self.modules() if isinstance(part, VariableRate)), None)
 
     def quality_at(self, place: Tensor) -> Tensor:
         """The quality at a place from 0, the lowest, to 1; :class:`~tinify.errors.InputError` for one rate."""
@@ -223,6 +223,10 @@ class SimpleVAECompressionModel(CompressionModel):
     def reconstruct(self, y_hat: Tensor) -> dict[str, Any]:
         """The decoder's picture of a coded latent: ``{"x_hat": Tensor}``, clamped to [0, 1]."""
         return {"x_hat": self._transform(self.g_s, y_hat).clamp(0, 1)}
+
+    def _variable_rate(self) -> VariableRate | None:
+        # The latent codec of a face is not among its modules.
+        return next((part for part in self.latent_codec.modules() if isinstance(part, VariableRate)), None)
 
     def _asked(self, quality: Quality) -> dict[str, Any]:
         if quality is None:

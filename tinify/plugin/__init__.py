@@ -19,7 +19,7 @@ model is built::
 
 from tinify.plugin.component import KINDS, RESERVED, SPEC_KINDS, Component, Slot, component
 from tinify.plugin.hooks import Hooks, hookimpl
-from tinify.plugin.offers import Command, Kernel, Plugin
+from tinify.plugin.offers import Command, Kernel, Name, Plugin
 from tinify.plugin.parameters import REQUIRED, MultipleOf, Parameter, Range
 from tinify.plugin.signature import Cost, ShapeError, Sig
 
@@ -34,6 +34,7 @@ __all__ = [
     "Hooks",
     "Kernel",
     "MultipleOf",
+    "Name",
     "Parameter",
     "Plugin",
     "Range",

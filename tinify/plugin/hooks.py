@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pluggy
 
-from tinify.plugin.offers import Command, Kernel
+from tinify.plugin.offers import Command, Kernel, Name
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -34,3 +34,7 @@ class Hooks:
     @hookspec
     def tinify_commands(self) -> Iterable[Command]:  # type: ignore[empty-body]
         """Subcommands of ``tinify``, each a :class:`~tinify.plugin.Command`."""
+
+    @hookspec
+    def tinify_names(self) -> Iterable[Name]:  # type: ignore[empty-body]
+        """Classes and functions under public modules of tinify, each a :class:`~tinify.plugin.Name`."""

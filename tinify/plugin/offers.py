@@ -12,6 +12,9 @@ from tinify.errors import PluginError
 HOME, IN_PROCESS = "tinify-codec", "in this process"
 TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 _OP = re.compile(r"[A-Za-z_]\w*::[A-Za-z_]\w*", re.ASCII)
+OPEN_MODULES = tuple(
+    f"tinify.{part}" for part in ("datasets", "entropy_models", "latent_codecs", "layers", "losses", "models", "zoo")
+)
 _COMMAND = re.compile(r"[a-z][a-z0-9_]*(-[a-z0-9_]+)*")
 
 
@@ -97,6 +100,32 @@ class Command:
 
     def __str__(self) -> str:
         return f"command {self.name!r}"
+
+
+@dataclass(frozen=True)
+class Name:
+    """A public name that a module of tinify gets: ``Name("tinify.models", "Ours", "acme.models:Ours")``.
+
+    A script that moves over from another library finds a plugin's classes where that library had them. ``target`` is
+    imported when the name is first asked for; a name that the module has itself is never replaced.
+    """
+
+    module: str
+    name: str
+    target: str
+    provider: Plugin | None = None
+
+    def __post_init__(self) -> None:
+        _check(self, self.module in OPEN_MODULES, f"a module is one of {', '.join(OPEN_MODULES)}; got {self.module!r}")
+        _check(self, self.name.isidentifier() and self.name[0] != "_", f"a name is public, got {self.name!r}")
+        _check(self, bool(TARGET.fullmatch(self.target)), f"a target is 'module:attribute', got {self.target!r}")
+
+    def load(self) -> Any:
+        """Imports what it names; :class:`~tinify.errors.PluginError` if that fails."""
+        return load_target(self.target, self, self.provider)
+
+    def __str__(self) -> str:
+        return f"name {self.module}.{self.name}"
 
 
 def load_target(target: str, what: object, provider: Plugin | None) -> Any:

@@ -48,6 +48,7 @@ class TrainingConfig:
     final: Annotated[float, Range(0, 1), "Part of it left at the end of a cosine; 1 for none."] = 1.0
     patience: Annotated[int, Range(0), "Validations without progress before it drops; 0 for never."] = 0
     factor: Annotated[float, Range(1e-6, 1), "What a drop multiplies it by."] = 0.5
+    objectives: Annotated[int, Range(1, 64), "Parts of a batch, by rate, whose gradients are weighed (MGDA)."] = 1
     clip: Annotated[float, _ABOVE_0, "Bound on the gradient's norm."] = 1.0
     ema: Annotated[float, Range(0, 0.999999), "Decay of the averaged weights, which are the ones that ship."] = 0.999
     freeze: Annotated[str, "Parts whose weights stay as they are, with commas between: g_a,g_s."] = ""
@@ -64,9 +65,14 @@ class TrainingConfig:
         for name, parameter in self.parameters().items():
             object.__setattr__(self, name, _converted(name, parameter, getattr(self, name)))
         object.__setattr__(self, "lmbda", weights(self.lmbda))
+        if self.objectives > 1 and not isinstance(self.lmbda, tuple):
+            raise InputError(f"{self.objectives} objectives are as many rates: give lambda a range, or objectives: 1")
         object.__setattr__(
             self, "stages", tuple(self._stage(number, stage) for number, stage in enumerate(self.stages))
         )
+        for batch in {stage.get("batch", self.batch) for stage in self.stages} or {self.batch}:
+            if batch % self.objectives:
+                raise InputError(f"a batch of {batch} does not part into {self.objectives} objectives evenly")
 
     def _stage(self, number: int, stage: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(stage, Mapping) or "steps" not in stage or stage.keys() - {*STAGE_SETTINGS}:

@@ -13,6 +13,7 @@ from tinify.metrics import psnr
 from tinify.training.compiling import compiled
 from tinify.training.criterion import Criterion
 from tinify.training.guard import Guard
+from tinify.training.objectives import combine
 from tinify.training.precision import autocast, check_precision
 from tinify.training.processes import Processes
 from tinify.training.state import TrainingState
@@ -47,7 +48,6 @@ class Stepper:
         state, lr = self.state, self.state.lr
         for group in state.optimizer.param_groups:
             group["lr"] = lr
-        state.optimizer.zero_grad(set_to_none=True)
         loss, bpp, similarity = self._backward(x.to(self.device, memory_format=torch.channels_last))
         norm = float(torch.nn.utils.clip_grad_norm_(state.trained.values(), state.config.clip))
         if self.guard.good(loss, norm):
@@ -60,9 +60,22 @@ class Stepper:
         return Step(step=state.step, loss=loss, bpp=bpp, psnr=similarity, norm=norm, lr=lr, speed=speed)
 
     def _backward(self, x: Tensor) -> list[float]:
-        """Leaves the mean gradient over all processes with every parameter; returns mean loss, rate and PSNR."""
+        """Leaves the gradient of the step with every parameter; returns mean loss, rate and PSNR.
+
+        It is the mean over all processes, and, of several objectives, the shortest mean of theirs.
+        """
+        place, count = self._seed(len(x)), self.state.config.objectives
+        parts = x.chunk(count), (None,) * count if place is None else place.chunk(count)
+        figures, gradients = zip(*(self._part(*part) for part in zip(*parts, strict=True)), strict=True)
+        if count > 1:
+            for parameter, gradient in zip(self.state.trained.values(), combine(gradients), strict=True):
+                parameter.grad = gradient
+        return [sum(column) / count for column in zip(*figures, strict=True)]
+
+    def _part(self, x: Tensor, place: Tensor | None) -> tuple[list[float], list[Tensor]]:
+        """Mean loss, rate and PSNR of one objective, and its gradients, which are left with the parameters as well."""
         state = self.state
-        place = self._seed(len(x))
+        state.optimizer.zero_grad(set_to_none=True)
         asked = {} if place is None else {"quality": state.model.quality_at(place)}
         with autocast(self.device, state.config.precision):
             output = self.model(x, **asked)
@@ -77,8 +90,7 @@ class Stepper:
             figures = [float(loss), float(bits_per_pixel(output, x)), psnr(output["x_hat"], x)]
         means = torch.tensor(figures, dtype=torch.float64, device=self.device)
         self.processes.mean_([*gradients, means])
-        found: list[float] = means.tolist()
-        return found
+        return means.tolist(), gradients
 
     def _seed(self, count: int) -> Tensor | None:
         """Seeds the noise of the step, by the step: the same whether or not the run was interrupted before it.

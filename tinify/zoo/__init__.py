@@ -1,5 +1,6 @@
 """Models by name: trained weights, the calls for those who just want a codec, and the field's entry points."""
 
+from tinify.names import names_of
 from tinify.zoo.codecs import codec_for, compress, decompress, load_codec, load_model
 from tinify.zoo.image import (
     bmshj2018_factorized,
@@ -40,3 +41,5 @@ __all__ = [
     "mbt2018_mean",
     "models",
 ]
+
+__getattr__ = names_of(__name__)

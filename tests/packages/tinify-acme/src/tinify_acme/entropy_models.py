@@ -45,7 +45,7 @@ class LaplaceConditional(EntropyModel):
         y_hat = self.quantize(y, "noise" if training else "dequantize", means)
         distance = torch.abs(y_hat - means)
         likelihood = cumulative((0.5 - distance) / scales) - cumulative((-0.5 - distance) / scales)
-        return y_hat, self._bounded(likelihood)
+        return y_hat, self.bounded(likelihood)
 
     def build_tables(self) -> CdfTables:
         scales = self.scale_table.cpu().double()
