@@ -27,6 +27,13 @@ COLOURED = {"type": "checkerboard_conv", "out": 16, "kernel": 3}
 POINTWISE = [{"type": "conv", "out": 12, "kernel": 1, "stride": 1}, "leaky_relu"]
 PREDICTED = [*POINTWISE, {"type": "conv", "out": 16, "kernel": 1, "stride": 1}, {"type": "offset", "value": 2.0}]
 
+VIDEO_HYPERPRIOR = {
+    "type": "video/hyperprior",
+    "hyper_encoder": [{"type": "conv", "out": 4}],
+    "hyper_decoder_mean": [{"type": "deconv", "out": 12}],
+    "hyper_decoder_scale": [{"type": "deconv", "out": 12}, {"type": "offset", "value": 3.0}],
+}
+
 CASES = {
     "conv": [{"out": 8}, {"out": 5, "kernel": 3, "stride": 1}, {"out": 4, "kernel": 5, "stride": 3}],
     "deconv": [{"out": 8}, {"out": 5, "kernel": 3, "stride": 1}, {"out": 4, "kernel": 7, "stride": 4}],
@@ -103,6 +110,16 @@ CASES = {
             "lowest": 0.4,
         },
     ],
+    "video/qrelu": [{}, {"bit_depth": 4, "beta": 10.0}],
+    "video/hyperprior": [{key: part for key, part in VIDEO_HYPERPRIOR.items() if key != "type"}],
+    "video/scale_space_flow": [
+        {
+            **{f"{part}_encoder": DOWN for part in ("img", "motion", "res")},
+            **{f"{part}_decoder": UP for part in ("img", "motion", "res")},
+            **{f"{part}_hyperprior": VIDEO_HYPERPRIOR for part in ("img", "motion", "res")},
+            "num_levels": 3,
+        }
+    ],
     "picture_codec:compressai": [],  # needs CompressAI: tests/peers has it
     "rate_distortion": [{}, {"metric": "ms-ssim", "lmbda": 8.73}],
     "autoencoder": [
@@ -121,6 +138,7 @@ INPUTS = {
     "hyperprior": Sig(12),
     "latent_codec:gain": Sig(12),
     "hyper": Sig(12),
+    "video/hyperprior": Sig(12),
     "vbr/hyper": Sig(12),
     "vbr/hyperprior": Sig(12),
     "quadtree": (Sig(8, 4), Sig(4, 8)),

@@ -22,8 +22,8 @@ class ScaleSpaceModel(CompressionModel):
     """Codes clips: the first frame by itself, each other as motion from the one before, and what that leaves.
 
     A clip is a list of frames, each (batch, 3, height, width) in [0, 1], or the frames of one clip as a tensor,
-    (frames, 3, height, width); sides are multiples of 128. The flow is told once, by :meth:`keyframe` and
-    :meth:`inter`, against a stream; ``forward``, ``compress`` and ``decompress`` are three readings of it. A frame is
+    (frames, 3, height, width); sides are multiples of the stride, 128 in the published one. The flow is told once, by
+    :meth:`keyframe` and :meth:`inter`, against a stream; ``forward``, ``compress`` and ``decompress`` are three readings of it. A frame is
     predicted from what the decoder has of the one before, so that encoder and decoder never drift apart.
     Agustsson, Minnen, Johnston, Ballé, Hwang, Toderici: Scale-Space Flow for End-to-End Optimized Video Compression,
     CVPR 2020.
@@ -152,7 +152,7 @@ class ScaleSpaceModel(CompressionModel):
         if not isinstance(x, Tensor) or x.ndim != 4 or x.shape[1] != 3 or not x.is_floating_point():
             got = f"{x.dtype} of size {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
             raise InputError(f"a frame is {got}: expected floats in [0, 1] of size (batch, 3, height, width)")
-        stride = self.architecture.stride if self.architecture else 128
+        stride = self.architecture.stride if self.architecture else 1
         if x.shape[2] % stride or x.shape[3] % stride or not x.numel():
             raise InputError(
                 f"a frame is {x.shape[2]} high and {x.shape[3]} wide: this model takes multiples of {stride}; pad it "

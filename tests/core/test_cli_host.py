@@ -100,7 +100,7 @@ def test_plugins_are_listed_with_what_they_give(acme: Registry) -> None:
     assert gives["vbr"]["spec"] == owners.count("vbr") == 3
     assert gives["vbr"]["name"] == 6
     assert gives["vocabulary"]["layer"] == len(
-        [p for p in acme.components("layer") if p.provider and p.provider.at_home]
+        [p for p in acme.components("layer") if p.provider and p.provider.namespace == "vocabulary"]
     )
     assert gives["acme"] == {"layer": 1, "command": 3}
     assert "1 layer, 3 commands" in succeed("plugins", "--require", "acme")
