@@ -22,9 +22,10 @@ class ScaleSpaceModel(CompressionModel):
     """Codes clips: the first frame by itself, each other as motion from the one before, and what that leaves.
 
     A clip is a list of frames, each (batch, 3, height, width) in [0, 1], or the frames of one clip as a tensor,
-    (frames, 3, height, width); sides are multiples of the stride, 128 in the published one. The flow is told once, by
-    :meth:`keyframe` and :meth:`inter`, against a stream; ``forward``, ``compress`` and ``decompress`` are three readings of it. A frame is
-    predicted from what the decoder has of the one before, so that encoder and decoder never drift apart.
+    (frames, 3, height, width); sides are multiples of the stride, 128 in the published one. The flow is told once,
+    by :meth:`keyframe` and :meth:`inter`, against a stream; ``forward``, ``compress`` and ``decompress`` are three
+    readings of it. A frame is predicted from what the decoder has of the one before, so that encoder and decoder never
+    drift apart.
     Agustsson, Minnen, Johnston, Ballé, Hwang, Toderici: Scale-Space Flow for End-to-End Optimized Video Compression,
     CVPR 2020.
     """
