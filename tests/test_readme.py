@@ -44,6 +44,7 @@ NAMES = (
     "docs/specs.md",
     "docs/training.md",
     "docs/variable-rate.md",
+    "docs/video.md",
 )
 PAGES = {name: (ROOT / name).read_text(encoding="utf-8") for name in NAMES}
 README = PAGES["README.md"]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
-from tinify.plugin import Cost, Name, Range, ShapeError, Sig, Slot, component, hookimpl
+from tinify.plugin import Command, Cost, Name, Range, ShapeError, Sig, Slot, component, hookimpl
 
 Slots = Callable[..., Sig]
 
@@ -104,4 +104,14 @@ def tinify_spec_paths() -> list[Path]:
 
 @hookimpl
 def tinify_names() -> list[Name]:
-    return [Name("tinify.models", "ScaleSpaceFlow", "tinify_plugins.video.models:ScaleSpaceFlow")]
+    return [
+        Name("tinify.models", "ScaleSpaceFlow", "tinify_plugins.video.models:ScaleSpaceFlow"),
+        Name("tinify.datasets", "RawVideoSequence", "tinify_plugins.video.raw:RawVideoSequence"),
+        Name("tinify.datasets", "VideoFolder", "tinify_plugins.video.datasets:VideoFolder"),
+        Name("tinify.datasets", "VideoFormat", "tinify_plugins.video.raw:VideoFormat"),
+    ]
+
+
+@hookimpl
+def tinify_commands() -> list[Command]:
+    return [Command("video", "tinify_plugins.video.commands:video", "Compress clips, and play them.")]

@@ -28,7 +28,12 @@ from tinify.registry import Registry, get_registry
 UNHEALTHY = 1
 _NAMED = (HOME, "torch", "numpy", "numba", "triton")
 # What each extra gives, for those who wonder whether they need it.
-_EXTRAS = {"train": "several devices, TensorBoard", "eval": "figures of results, JPEG XL", "gpu": "Triton's kernels"}
+_EXTRAS = {
+    "train": "several devices, TensorBoard",
+    "eval": "figures of results, JPEG XL",
+    "gpu": "Triton's kernels",
+    "video": "video files",
+}
 
 
 class Finding(NamedTuple):
