@@ -136,5 +136,9 @@ def tinify_names() -> list[Name]:
             Name("tinify.latent_codecs", name, f"tinify_plugins.vbr.gained:{name}")
             for name in ("GainHyperLatentCodec", "GainHyperpriorLatentCodec")
         ),
+        *(
+            Name("tinify.zoo", name, f"tinify_plugins.vbr.zoo:{name}")
+            for name in ("bmshj2018_hyperprior_vbr", "mbt2018_mean_vbr", "mbt2018_vbr")
+        ),
         Name("tinify.entropy_models", "EntropyBottleneckVbr", "tinify_plugins.vbr.bottleneck:EntropyBottleneckVbr"),
     ]
