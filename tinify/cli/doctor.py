@@ -32,6 +32,7 @@ _EXTRAS = {
     "train": "several devices, TensorBoard",
     "eval": "figures of results, JPEG XL",
     "gpu": "Triton's kernels",
+    "pointcloud": ".ply and .off files",
     "video": "video files",
 }
 
