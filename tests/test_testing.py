@@ -143,7 +143,11 @@ def test_what_has_no_default_gets_a_small_value(plugin_host: PluginHost) -> None
     assert derived_arguments(get_registry().component("latent_codec", "hyperprior"))[0].keys() == {"hyper", "y"}
 
 
-@pytest.mark.parametrize("part", get_registry().components(), ids=str)
+# Side information has to fit a slot that has to be filled, or one slot another.
+GIVEN = ("vbr/raster_scan", "video/scale_space_flow")
+
+
+@pytest.mark.parametrize("part", [part for part in get_registry().components() if part.name not in GIVEN], ids=str)
 def test_every_derived_case_of_tinifys_own_elaborates(part: Any) -> None:
     for case in cases_of(part, None, None):
         assert case.part().canonical["type"] == part.name  # type: ignore[call-overload]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated
 
@@ -81,15 +83,17 @@ class ScaleSpaceFlow:
             raise ShapeError(f"a residual is of the frame's shape, {x}; this is {found}", "res_decoder")
         return x
 
+    def cost(self, x: Sig) -> Cost:
+        # Each blurred version, half as large as the one before, is blurred along both axes.
+        taps = 2 * math.ceil(3 * self.sigma0) + 1
+        return Cost(0, sum((Fraction(2 * taps * x.channels, 4**level) for level in range(self.num_levels)), Fraction()))
+
     def _coded(self, slots: Slots, part: str, x: Sig, wanted: Sig) -> Sig:
         y = slots(f"{part}_hyperprior", slots(f"{part}_encoder", x))
         found = slots(f"{part}_decoder", y)
         if found != wanted:
             raise ShapeError(f"{part}_decoder must end at {wanted}; it ends at {found}", f"{part}_decoder")
         return y
-
-    def cost(self, x: Sig) -> Cost:
-        return Cost()
 
 
 @hookimpl

@@ -61,6 +61,7 @@ def _kernel(size: int, sigma: float) -> Tensor:
 def _blur(x: Tensor, kernel: Tensor) -> Tensor:
     """Each channel blurred along both axes; beyond the border is the border."""
     channels, reach = x.shape[1], len(kernel) // 2
-    x = F.pad(x, (reach, reach, reach, reach), mode="replicate")
+    x = F.pad(x, (reach, reach, 0, 0), mode="replicate")
     x = F.conv2d(x, kernel.expand(channels, 1, 1, -1), groups=channels)
+    x = F.pad(x, (0, 0, reach, reach), mode="replicate")
     return F.conv2d(x, kernel[:, None].expand(channels, 1, -1, 1), groups=channels)
