@@ -317,6 +317,12 @@ def test_the_fields_entry_points() -> None:
             mbt2018_vbr(**wrong)
 
 
+def test_names_are_nowhere_while_plugins_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tinify.registry, "_making", True)  # as for a plugin that imports from these modules
+    assert not hasattr(tinify.models, "ScaleHyperpriorVbr")
+    assert hasattr(tinify.models, "ScaleHyperprior")
+
+
 # Absence.
 
 

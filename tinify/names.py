@@ -19,7 +19,10 @@ def names_of(module: str) -> Callable[[str], Any]:
     def find(name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
-        registry = get_registry()
+        try:
+            registry = get_registry()
+        except PluginError as error:  # such as a plugin's own import of a module in here
+            raise AttributeError(f"module {module!r} has no attribute {name!r} ({error})") from error
         offer = registry.names().get((module, name))
         if offer is None:
             reason = registry.missing(name)

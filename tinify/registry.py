@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _NAMESPACE = re.compile(r"[a-z][a-z0-9_]*")
 _PACKAGES = ("tinify_plugins", "tinify_specs", "tinify_kernels")
-_lock = threading.Lock()
+_lock = threading.RLock()
 
 Versions = dict[int, Component]
 
@@ -272,14 +272,24 @@ def _of(kind: Any, offer: Any, hook: str) -> Any:
 
 
 _current: Registry | None = None
+_making = False
 
 
 def get_registry() -> Registry:
-    """The registry of this process, made at the first call."""
-    global _current
+    """The registry of this process, made at the first call.
+
+    Raises :class:`~tinify.errors.PluginError` where a plugin asks for it while it is being imported.
+    """
+    global _current, _making
     with _lock:
+        if _making:
+            raise PluginError("plugins are being loaded: ask for what they give when it is used, not when importing")
         if _current is None:
-            _current = Registry()
+            _making = True
+            try:
+                _current = Registry()
+            finally:
+                _making = False
         return _current
 
 

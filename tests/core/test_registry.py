@@ -413,6 +413,17 @@ def test_wrong_names_break_their_plugin_alone(install: Installer, tmp_path: Path
     assert not [name for name in registry.names().values() if name.provider and name.provider.namespace == "acme"]
 
 
+def test_a_plugin_that_asks_for_the_registry_as_it_is_loaded_is_broken(
+    install: Installer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tinify.registry, "_current", None)
+    install("acme", "from tinify.registry import get_registry\nget_registry()\n")
+    [(state, why)] = status(get_registry(), "acme")
+    assert state == "broken"
+    assert "plugins are being loaded" in why
+    assert get_registry().component("layer", "conv")
+
+
 def test_a_frozen_application_registers_the_first_party_by_hand() -> None:
     registry = Registry([], disabled=())
     vocabulary = importlib.import_module("tinify_plugins.vocabulary")
