@@ -78,12 +78,15 @@ class ScaleSpaceModel(CompressionModel):
         """What the decoder has of a frame: a key frame where there is no ``reference``."""
         return self.keyframe(x, stream) if reference is None else self.inter(x, reference, stream)
 
-    def forward(self, x: Clip) -> dict[str, Any]:
+    def forward(self, x: Clip, frames: int | None = None) -> dict[str, Any]:
         """Returns ``{"x_hat": like x, "likelihoods": ...}``: a list of nested mappings for a list of frames.
 
-        For a tensor ``x_hat`` is one, and the likelihoods are by path: ``"1.motion.y"``. Gradients reach the frames
-        before, but not through the key frame.
+        For a tensor ``x_hat`` is one, and the likelihoods are by path: ``"1.motion.y"``; ``frames`` says that it holds
+        several clips of so many frames, one after another. Gradients reach the frames before, but not through the key
+        frame.
         """
+        if frames is not None and isinstance(x, Tensor):
+            return self._several(x, frames)
         hats: list[Tensor] = []
         rates: list[dict[str, Tensor]] = []
         reference = None
@@ -96,6 +99,15 @@ class ScaleSpaceModel(CompressionModel):
             flat = {f"{k}.{path}": value for k, rate in enumerate(rates) for path, value in rate.items()}
             return {"x_hat": torch.cat(hats), "likelihoods": flat}
         return {"x_hat": hats, "likelihoods": [_nested(rate) for rate in rates]}
+
+    def _several(self, x: Tensor, frames: int) -> dict[str, Any]:
+        """A forward of clips, in a tensor (clips * frames, 3, height, width)."""
+        if len(x) % frames:
+            raise InputError(f"{len(x)} frames are no clips of {frames}")
+        out = ScaleSpaceModel.forward(self, list(torch.unflatten(x, 0, (-1, frames)).unbind(1)))
+        rates = enumerate(out["likelihoods"])
+        flat = {f"{k}.{p}.{n}": v for k, rate in rates for p, part in rate.items() for n, v in part.items()}
+        return {"x_hat": torch.stack(out["x_hat"], 1).flatten(0, 1), "likelihoods": flat}
 
     @torch.no_grad()
     def compress(self, x: Clip) -> dict[str, Any]:

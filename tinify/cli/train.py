@@ -131,7 +131,12 @@ def train_command(
         pictures = pictures.with_held_out()
     part = (processes.rank, processes.size)
     crops = Crops(
-        pictures.training, state.config.crops[-1], state.config.batch, workers=recipe.workers or WORKERS, part=part
+        pictures.training,
+        state.config.crops[-1],
+        state.config.batch,
+        workers=recipe.workers or WORKERS,
+        part=part,
+        frames=state.config.frames,
     )
     held_out = read_usable(pictures.held_out)
     # A folder without a usable picture is found before anything is written.

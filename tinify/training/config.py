@@ -48,6 +48,7 @@ class TrainingConfig:
     final: Annotated[float, Range(0, 1), "Part of it left at the end of a cosine; 1 for none."] = 1.0
     patience: Annotated[int, Range(0), "Validations without progress before it drops; 0 for never."] = 0
     factor: Annotated[float, Range(1e-6, 1), "What a drop multiplies it by."] = 0.5
+    frames: Annotated[int, Range(1, 64), "Frames of each clip that a batch is made of, for models of video."] = 1
     objectives: Annotated[int, Range(1, 64), "Parts of a batch, by rate, whose gradients are weighed (MGDA)."] = 1
     clip: Annotated[float, _ABOVE_0, "Bound on the gradient's norm."] = 1.0
     ema: Annotated[float, Range(0, 0.999999), "Decay of the averaged weights, which are the ones that ship."] = 0.999
@@ -67,12 +68,15 @@ class TrainingConfig:
         object.__setattr__(self, "lmbda", weights(self.lmbda))
         if self.objectives > 1 and not isinstance(self.lmbda, tuple):
             raise InputError(f"{self.objectives} objectives are as many rates: give lambda a range, or objectives: 1")
+        if self.frames > 1 and isinstance(self.lmbda, tuple):
+            raise InputError(f"clips of {self.frames} frames are trained for one rate: give one lambda")
         object.__setattr__(
             self, "stages", tuple(self._stage(number, stage) for number, stage in enumerate(self.stages))
         )
         for batch in {stage.get("batch", self.batch) for stage in self.stages} or {self.batch}:
-            if batch % self.objectives:
-                raise InputError(f"a batch of {batch} does not part into {self.objectives} objectives evenly")
+            if batch % (self.objectives * self.frames):
+                clips = f" of clips of {self.frames} frames" if self.frames > 1 else ""
+                raise InputError(f"a batch of {batch} does not part into {self.objectives} objectives{clips} evenly")
 
     def _stage(self, number: int, stage: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(stage, Mapping) or "steps" not in stage or stage.keys() - {*STAGE_SETTINGS}:

@@ -24,6 +24,9 @@ Pixels = NDArray[np.uint8]
 # A crop that finds only bad files is of a bad folder.
 _TRIES = 1000
 
+# Pixels a frame of the motion that a single picture is given.
+_FASTEST = 8.0
+
 # Held-out pictures go through the model whole, which on a large one takes gigabytes.
 MAX_HELD_OUT = 1024
 
@@ -77,6 +80,10 @@ class Crops:
     was drawn before and however many threads draw, which is what makes a run resume exactly. ``part`` (r, n) draws the
     r-th of n consecutive batches that would make one of n times the size. Unreadable files, and those too small for
     ``crop``, are left out with a warning and counted in ``skipped``.
+
+    With ``frames`` the batch is made of clips, one after another: crops at one place of that many files that follow one
+    another in their folder and are of one size, or, of a picture that has none such after it, crops that move over it
+    evenly.
     """
 
     def __init__(
@@ -88,12 +95,14 @@ class Crops:
         *,
         workers: int = 1,
         part: tuple[int, int] = (0, 1),
+        frames: int = 1,
     ) -> None:
         self.files = list(files)
         self.crop = crop
         self.size = batch
         self.workers = workers
         self.part = part
+        self.frames = frames
         self.skipped: dict[Path, str] = {}
         self._cache: dict[int, Pixels] = {}
         self._room = cache_bytes
@@ -101,8 +110,10 @@ class Crops:
 
     def batch(self, seed: int, step: int, crop: int = 0, size: int = 0) -> Tensor:
         """The crops of a step, of another side (not over ``crop``) or number where these are given."""
-        crop, size, first = crop or self.crop, size or self.size, self.part[0] * (size or self.size)
-        crops = np.stack([self._crop(np.random.default_rng((seed, step, first + i)), crop) for i in range(size)])
+        crop, size = crop or self.crop, size or self.size
+        count = size // self.frames
+        randoms = (np.random.default_rng((seed, step, self.part[0] * count + i)) for i in range(count))
+        crops = np.stack([frame for random in randoms for frame in self._clip(random, crop)])
         return torch.from_numpy(crops).permute(0, 3, 1, 2).float().div_(255)
 
     def ahead(
@@ -127,16 +138,32 @@ class Crops:
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def _crop(self, random: np.random.Generator, side: int) -> Pixels:
+    def _clip(self, random: np.random.Generator, side: int) -> list[Pixels]:
+        """A crop of each frame, all at one place and flipped alike; of single pictures one crop."""
         for _ in range(_TRIES):
-            pixels = self._pixels(int(random.integers(len(self.files))))
+            index = int(random.integers(len(self.files)))
+            pixels = self._pixels(index)
             top, left, flip = random.random(3)
             if pixels is not None:
                 height, width, _ = pixels.shape
-                y, x = int(top * (height - side + 1)), int(left * (width - side + 1))
-                crop = pixels[y : y + side, x : x + side]
-                return crop[:, ::-1] if flip < 0.5 else crop
+                free = height - side, width - side
+                places = [(int(top * (free[0] + 1)), int(left * (free[1] + 1)))] * self.frames
+                clip = self._following(index, pixels)
+                if len(clip) < self.frames:
+                    clip, places = [pixels] * self.frames, _moving(random, places[0], free, self.frames)
+                crops = [frame[y : y + side, x : x + side] for frame, (y, x) in zip(clip, places, strict=True)]
+                return [crop[:, ::-1] for crop in crops] if flip < 0.5 else crops
         raise DataError(f"none of the images drawn can be used, first: {next(iter(self.skipped.items()))}")
+
+    def _following(self, index: int, first: Pixels) -> list[Pixels]:
+        """The pictures from one on that are frames of its clip, as many as are wanted at most."""
+        clip = [first]
+        for other in range(index + 1, min(index + self.frames, len(self.files))):
+            pixels = self._pixels(other) if self.files[other].parent == self.files[index].parent else None
+            if pixels is None or pixels.shape != first.shape:
+                break
+            clip.append(pixels)
+        return clip
 
     def _pixels(self, index: int) -> Pixels | None:
         path = self.files[index]
@@ -163,3 +190,14 @@ class Crops:
             self.skipped[path] = reason
         if not known:
             warnings.warn(f"skipped {path}: {reason}".replace(f"{path}: {path}", str(path)), stacklevel=2)
+
+
+def _moving(
+    random: np.random.Generator, place: tuple[int, int], free: tuple[int, int], count: int
+) -> list[tuple[int, int]]:
+    """Places of a crop that moves evenly, as far as the picture goes."""
+    speed = random.uniform(-_FASTEST, _FASTEST, 2)
+    return [
+        tuple(int(np.clip(round(at + k * by), 0, most)) for at, by, most in zip(place, speed, free, strict=True))  # type: ignore[misc]
+        for k in range(count)
+    ]

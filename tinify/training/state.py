@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -152,6 +153,8 @@ class TrainingState:
 def check_crops(model: CompressionModel, config: TrainingConfig) -> None:
     """Raises :class:`~tinify.errors.InputError` for crops that a model or metric cannot take."""
     stride = model.architecture.stride if model.architecture else 1
+    if config.frames > 1 and "frames" not in inspect.signature(model.forward).parameters:
+        raise InputError(f"clips of {config.frames} frames: this model takes pictures, leave frames out")
     for crop in config.crops:
         if crop % stride:
             raise InputError(f"crop {crop} does not fit this model: it takes multiples of {stride}")

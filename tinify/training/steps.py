@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -76,7 +77,8 @@ class Stepper:
         """Mean loss, rate and PSNR of one objective, and its gradients, which are left with the parameters as well."""
         state = self.state
         state.optimizer.zero_grad(set_to_none=True)
-        asked = {} if place is None else {"quality": state.model.quality_at(place)}
+        asked: dict[str, Any] = {} if place is None else {"quality": state.model.quality_at(place)}
+        asked |= {"frames": state.config.frames} if state.config.frames > 1 else {}
         with autocast(self.device, state.config.precision):
             output = self.model(x, **asked)
         loss = self.criterion(output, x, place)
