@@ -163,7 +163,6 @@ class ScaleHyperpriorVbr(ScaleHyperprior):
             raise InputError(f"s is {s!r}: expected a rate from 0 to {self.levels - 1}")
         return float(s + 1)
 
-    @torch.no_grad()
     def _plain(self) -> LatentCodec:
         """The latent codec without what varies the rate, made of the same parts."""
         hyper = HyperLatentCodec(self.entropy_bottleneck, self.h_a, self.h_s, magnitude=self.MAGNITUDE)
