@@ -11,8 +11,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from tinify.errors import FileError, InputError, OutputError
 from tinify_plugins.pointcloud import sets
 from tinify_plugins.pointcloud.clouds import Cloud, read_cloud, write_cloud
 from tinify_plugins.pointcloud.metrics import chamfer_distance, d1_psnr, d2_psnr, estimate_normals
@@ -22,6 +20,8 @@ from tinify_plugins.pointcloud.sets import (
     nearest_neighbours,
     query_ball_point,
 )
+
+from tinify.errors import FileError, InputError, OutputError
 
 
 def cloud(count: int, seed: int = 0, batch: int = 2) -> torch.Tensor:

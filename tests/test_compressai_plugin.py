@@ -19,6 +19,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import save_file
+from tinify_plugins.compressai import file as peer_file
+from tinify_plugins.compressai.commands import compress_command, decompress_command, import_command
+from tinify_plugins.compressai.file import CompressaiFile, read, write
+from tinify_plugins.compressai.importing import architectures, import_checkpoint
+from tinify_plugins.compressai.pictures import decode, encode
+from tinify_plugins.compressai.strings import shape_to_compressai
 
 import tinify
 from tinify import registry
@@ -35,12 +41,6 @@ from tinify.errors import (
     WrongModelError,
 )
 from tinify.images import Picture
-from tinify_plugins.compressai import file as peer_file
-from tinify_plugins.compressai.commands import compress_command, decompress_command, import_command
-from tinify_plugins.compressai.file import CompressaiFile, read, write
-from tinify_plugins.compressai.importing import architectures, import_checkpoint
-from tinify_plugins.compressai.pictures import decode, encode
-from tinify_plugins.compressai.strings import shape_to_compressai
 
 SIZES: dict[str, Any] = {"elic2022-official": (8, 12, [2, 4, 6]), "elic2022-chandelier": (8, 12, [2, 4, 6])}
 PLAIN = "mbt2018-mean"

@@ -12,6 +12,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tinify_plugins.vbr.bottleneck import STEPS
+from tinify_plugins.vbr.gain import LevelGain
+from tinify_plugins.vbr.offsets import ReconstructionOffset
+from tinify_plugins.vbr.quality import InputScale
 from torch import Tensor
 
 import tinify
@@ -26,10 +30,6 @@ from tinify.latent_codecs import (  # type: ignore[attr-defined]
     GaussianConditionalLatentCodec,
 )
 from tinify.models import CompressionModel, MeanScaleHyperpriorVbr, ScaleHyperpriorVbr  # type: ignore[attr-defined]
-from tinify_plugins.vbr.bottleneck import STEPS
-from tinify_plugins.vbr.gain import LevelGain
-from tinify_plugins.vbr.offsets import ReconstructionOffset
-from tinify_plugins.vbr.quality import InputScale
 
 SPECS = {f"{name}-vbr": name for name in ("bmshj2018-hyperprior", "mbt2018-mean", "mbt2018")}
 

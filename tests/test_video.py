@@ -15,6 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from small_clips import Frames, clip, saved
+from tinify_plugins.video.codec import VideoCodec
+from tinify_plugins.video.commands import video
+from tinify_plugins.video.container import Header, Reader, Writer
+from tinify_plugins.video.flow import ScaleSpaceModel
+from tinify_plugins.video.scale_space import gaussian_volume, warp
 
 import tinify
 from tinify.checkpoint import save_model
@@ -33,11 +38,6 @@ from tinify.errors import (
     WrongModelError,
 )
 from tinify.models import ScaleSpaceFlow  # type: ignore[attr-defined]
-from tinify_plugins.video.codec import VideoCodec
-from tinify_plugins.video.commands import video
-from tinify_plugins.video.container import Header, Reader, Writer
-from tinify_plugins.video.flow import ScaleSpaceModel
-from tinify_plugins.video.scale_space import gaussian_volume, warp
 
 
 def new_model(seed: int = 0) -> Any:

@@ -12,6 +12,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from small_clips import clip, saved
+from tinify_plugins.video.clips import open_clip, open_sink
+from tinify_plugins.video.metrics import rgb_to_yuv420, yuv_psnr
+from tinify_plugins.video.raw import RawVideoSequence, VideoFormat, get_num_frms, get_raw_video_file_info
 
 from tinify.datasets import VideoFolder  # type: ignore[attr-defined]
 from tinify.errors import (
@@ -20,9 +23,6 @@ from tinify.errors import (
     InputError,
     OutputError,
 )
-from tinify_plugins.video.clips import open_clip, open_sink
-from tinify_plugins.video.metrics import rgb_to_yuv420, yuv_psnr
-from tinify_plugins.video.raw import RawVideoSequence, VideoFormat, get_num_frms, get_raw_video_file_info
 
 
 def test_a_folder_of_frames_comes_back(tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ import warnings
 from collections.abc import Iterator
 
 import pytest
+import tinify_kernels
 import torch
 
-import tinify_kernels
 from tinify.kernels import activate
 
 os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")  # 3.9 warns of another default to come

@@ -6,10 +6,10 @@ import inspect
 import itertools
 
 import pytest
+import tinify_kernels.gdn as kernels
 import torch
 from torch import Tensor
 
-import tinify_kernels.gdn as kernels
 from tinify import ops
 
 TOLERANCE = {torch.float32: 2e-5, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}

@@ -6,9 +6,9 @@ from dataclasses import replace
 from inspect import unwrap
 
 import pytest
+import tinify_kernels
 import torch
 
-import tinify_kernels
 from tinify.kernels import activate
 from tinify.plugin import Kernel
 from tinify.testing.cases import KernelCase

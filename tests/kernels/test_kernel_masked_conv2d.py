@@ -5,10 +5,10 @@ from __future__ import annotations
 import inspect
 
 import pytest
+import tinify_kernels.masked_conv2d as kernels
 import torch
 from torch import Tensor
 
-import tinify_kernels.masked_conv2d as kernels
 from tinify import ops
 from tinify.layers import CheckerboardMaskedConv2d, MaskedConv2d
 

@@ -7,6 +7,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from tinify_kernels.rans import rans_decode, rans_encode
+from tinify_kernels.rans_pop import rans_pop
 from torch import Tensor
 
 from tinify.coders import CdfTables
@@ -16,8 +18,6 @@ from tinify.coders.rans_strings import read_chunks
 from tinify.entropy_models import GaussianConditional
 from tinify.entropy_models.device import DeviceTables
 from tinify.errors import CorruptStreamError, InputError
-from tinify_kernels.rans import rans_decode, rans_encode
-from tinify_kernels.rans_pop import rans_pop
 
 
 @pytest.fixture(scope="module")

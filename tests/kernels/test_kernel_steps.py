@@ -6,13 +6,13 @@ import inspect
 import math
 
 import pytest
+import tinify_kernels.gaussian as kernels
 import torch
+from tinify_kernels.ordered_linear import ordered_linear
 from torch import Tensor
 
-import tinify_kernels.gaussian as kernels
 from tinify import ops
 from tinify.entropy_models import GaussianConditional
-from tinify_kernels.ordered_linear import ordered_linear
 
 TABLE = torch.exp(torch.linspace(math.log(0.11), math.log(64), 20))
 SHAPES = ((3, 5, 7, 9), (2049,), (0, 3), (1,))

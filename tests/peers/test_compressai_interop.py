@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 from peer import peer
-
 from tinify_plugins.compressai.importing import import_checkpoint
 from tinify_plugins.compressai.strings import shape_to_compressai
 

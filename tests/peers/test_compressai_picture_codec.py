@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 from peer import peer
+from tinify_plugins.compressai.importing import architectures
 
 from tinify.errors import CorruptFileError, SpecError, UnknownNameError
 from tinify.evaluation.bench import evaluate
 from tinify.evaluation.codec import open_codec
 from tinify.images import Picture, write_picture
-from tinify_plugins.compressai.importing import architectures
 
 SMALL = ("bmshj2018-factorized", "bmshj2018-hyperprior", "mbt2018-mean", "cheng2020-anchor-checkerboard")
 

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 import torch
 from peer import peer
+from tinify_plugins.compressai.importing import import_checkpoint
+from tinify_plugins.vbr.gained import GainHyperLatentCodec, GainHyperpriorLatentCodec
 from torch import Tensor, nn
 
 from tinify import models
 from tinify.coders.compat import CompatCoder
 from tinify.entropy_models import EntropyBottleneck
 from tinify.latent_codecs import GaussianConditionalLatentCodec
-from tinify_plugins.compressai.importing import import_checkpoint
-from tinify_plugins.vbr.gained import GainHyperLatentCodec, GainHyperpriorLatentCodec
 
 peer_models = peer("models")
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 from peer import peer
+from tinify_plugins.video.scale_space import gaussian_volume
 from torch import Tensor
 
 from tinify.coders.compat import CompatCoder
 from tinify.models import ScaleSpaceFlow  # type: ignore[attr-defined]
-from tinify_plugins.video.scale_space import gaussian_volume
 
 peer_class = peer("models.video").ScaleSpaceFlow
 
