@@ -27,7 +27,7 @@ def frames(count: int) -> Iterator[NDArray[np.uint8]]:
 
 def measure(count: int, path: Path) -> tuple[float, float, int]:
     """Peak MiB of encoding, of encoding and decoding, and how many frames were not the encoder's own."""
-    from tinify_plugins.video.codec import VideoCodec  # type: ignore[import-not-found]
+    from tinify_plugins.video.codec import VideoCodec
 
     import tinify
     from tinify.evaluation.memory import peak_of_this_process
