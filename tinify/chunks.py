@@ -50,7 +50,7 @@ def iter_chunks(data: bytes) -> Iterator[Chunk]:
     >>> [chunk.kind for chunk in iter_chunks(pack_file([pack_chunk("abcd", b"12")]))]
     ['abcd']
     """
-    _check_preamble(data)
+    check_preamble(data)
     position = len(PREAMBLE)
     while (chunk := chunk_at(data, position)).kind != _LAST:
         yield chunk
@@ -146,20 +146,26 @@ class Fields:
             raise corrupt("a chunk is longer than its fields")
 
 
-def _check_preamble(data: bytes) -> None:
+def check_preamble(data: bytes, magic: bytes = MAGIC, known: int = MAJOR, command: str = "tinify compress") -> None:
+    """Checks the first bytes of a file: the mark ``magic``, and a major version from 1 to ``known``.
+
+    ``command`` is what makes such files. Raises NotTinifyFileError, VersionError, TruncatedFileError or
+    CorruptFileError.
+    """
     if not data:
         raise NotTinifyFileError("the file is empty: fetch or make it again")
-    if data[: len(MAGIC)] != MAGIC:
-        if MAGIC.startswith(data):
+    if data[: len(magic)] != magic:
+        if magic.startswith(data):
             raise NotTinifyFileError(f"the file ends after {len(data)} bytes, within its first mark: fetch it again")
-        if b"TFY" in data[:6]:
+        if magic[1:4] in data[:6]:
             raise NotTinifyFileError("the file's first mark was damaged, as by a transfer in text mode: fetch it again")
-        raise NotTinifyFileError(f"the file begins with {data[:8]!r} and is no .tfy file: `tinify compress` makes them")
-    if len(data) < len(PREAMBLE):
-        raise _truncated(data, len(PREAMBLE))
-    major, minor = data[8:10]
-    if major > MAJOR:
-        raise VersionError(f"the file has version {major}.{minor}, known here is {MAJOR}: update tinify to read it")
+        kind = magic[1:4].decode().lower()
+        raise NotTinifyFileError(f"the file begins with {data[:8]!r} and is no .{kind} file: `{command}` makes them")
+    if len(data) < len(magic) + 2:
+        raise _truncated(data, len(magic) + 2)
+    major, minor = data[len(magic) : len(magic) + 2]
+    if major > known:
+        raise VersionError(f"the file has version {major}.{minor}, known here is {known}: update tinify to read it")
     if major < 1:
         raise corrupt(f"the file has version {major}.{minor}, which never was")
 

@@ -16,7 +16,6 @@ from tinify.files import read_bytes, write_atomic
 Points = NDArray[np.float32]
 
 MAX_BYTES = 2**31
-MAX_POINTS = 2**27
 _READ = (".ply", ".npy", ".npz", ".off", ".bin")
 _WRITTEN = (".ply", ".npy", ".npz")
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import BinaryIO
 
-from tinify.chunks import Chunk, Fields, chunk_at, corrupt, pack_chunk, pack_number
-from tinify.errors import CorruptFileError, InputError, NotTinifyFileError, TruncatedFileError, VersionError
+from tinify.chunks import Chunk, Fields, check_preamble, chunk_at, corrupt, pack_chunk, pack_number
+from tinify.errors import CorruptFileError, InputError, TruncatedFileError
 
 MAGIC = b"\x89TFV\r\n\x1a\n"
 MAJOR, MINOR = 1, 0
@@ -95,7 +95,7 @@ class Reader:
         self._stream = stream
         stream.seek(0, 2)
         self._size = stream.tell()
-        _check_preamble(self._bytes(0, len(MAGIC) + 2))
+        check_preamble(self._bytes(0, len(MAGIC) + 2), MAGIC, MAJOR, "tinify video compress")
         head = self._chunk(len(MAGIC) + 2)
         if head.kind != "HEAD":
             raise corrupt(f"the file begins with a chunk {head.kind!r}")
@@ -217,23 +217,3 @@ def _frame(chunk: Chunk) -> Frame:
     strings = tuple(fields.take(length) for length in lengths)
     fields.end()
     return Frame(number, chunk.kind == _KEY, strings, (height, width))
-
-
-def _check_preamble(data: bytes) -> None:
-    if not data:
-        raise NotTinifyFileError("the file is empty: fetch or make it again")
-    if data[: len(MAGIC)] != MAGIC:
-        if MAGIC.startswith(data):
-            raise NotTinifyFileError(f"the file ends after {len(data)} bytes, within its first mark: fetch it again")
-        if b"TFV" in data[:6]:
-            raise NotTinifyFileError("the file's first mark was damaged, as by a transfer in text mode: fetch it again")
-        raise NotTinifyFileError(
-            f"the file begins with {data[:8]!r} and is no .tfv file: `tinify video compress` makes them"
-        )
-    if len(data) < len(MAGIC) + 2:
-        raise TruncatedFileError(f"the file ends after {len(data)} bytes, before its version: fetch it again")
-    major, minor = data[len(MAGIC) :]
-    if major > MAJOR:
-        raise VersionError(f"the file has version {major}.{minor}, known here is {MAJOR}: update tinify to read it")
-    if major < 1:
-        raise corrupt(f"the file has version {major}.{minor}, which never was")
