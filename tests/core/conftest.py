@@ -1,0 +1,7 @@
+"""Fixtures of the tests without torch."""
+
+from __future__ import annotations
+
+from installed_plugins import install
+
+__all__ = ["install"]
