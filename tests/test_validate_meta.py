@@ -138,8 +138,8 @@ def test_the_shipped_specs_pass() -> None:
 @pytest.mark.parametrize(
     ("part", "said"),
     [
-        ("meta/wide", "g_a.1: meta/wide() is declared 4ch@1/2 -> 8ch@1/2, so (1, 8, 2, 2) of a picture of side 4"),
-        ("meta/halved", "g_a.1: meta/halved() is declared 4ch@1/2 -> 4ch@1/4, so (1, 4, 2, 2) of a picture of side 8"),
+        ("meta/wide", "g_a.1: meta/wide() is declared 4ch@1/2 -> 8ch@1/2, so (1, 8, 4, 4) of an input of 8x8"),
+        ("meta/halved", "g_a.1: meta/halved() is declared 4ch@1/2 -> 4ch@1/4, so (1, 4, 4, 4) of an input of 16x16"),
         ("meta/cheap", "g_a.1: meta/cheap() is declared with 5 parameters; it has 4"),
         ("meta/huge", "parameters: the limit is 10,000,000,000"),
         ("meta/lost", "layer 'meta/lost' of plugin meta (list in this process) cannot be loaded"),

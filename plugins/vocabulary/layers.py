@@ -14,7 +14,7 @@ Factor = Annotated[int, Range(1, 16)]
 
 def dense(weights: int, biases: int, at: Sig) -> Cost:
     """The cost of a layer whose every weight is used once at each position of a tensor."""
-    return Cost(weights + biases, Fraction(weights) / at.stride**2)
+    return Cost(weights + biases, Fraction(weights) / at.stride**at.axes)
 
 
 def odd(kernel: int) -> None:

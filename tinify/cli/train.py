@@ -94,10 +94,10 @@ def train_command(
     """
     import torch
 
-    from tinify.training.data import Crops, read_usable
+    from tinify.training.feed import domain_of, feed_of
+    from tinify.training.files import DATA, Files
     from tinify.training.log import RunLog
     from tinify.training.loop import LOG, STATE, train
-    from tinify.training.pictures import DATA, Pictures
     from tinify.training.processes import launch
     from tinify.training.run import begin, write_papers
     from tinify.training.run import resume as resume_run
@@ -116,7 +116,9 @@ def train_command(
     if fitting and not weights:
         raise InputError("--fitting says what to take of --weights: give --weights FILE too")
     recipe = _complete(asked, out if resume else None, data, val, workers)
-    pictures = Pictures.find(recipe.data, recipe.validation)
+    domain = domain_of(recipe.spec)
+    feed = feed_of(domain)
+    files = Files.find(recipe.data, recipe.validation, feed.list_files, domain.name)
     processes, torch_device = launch(devices, _device(device))
     first = processes.rank == 0
     if not first:
@@ -128,26 +130,19 @@ def train_command(
         else begin(asked, changes, torch_device, weights, fitting)
     )
     if state.config.validate_every:
-        pictures = pictures.with_held_out()
+        files = files.with_held_out()
     part = (processes.rank, processes.size)
-    crops = Crops(
-        pictures.training,
-        state.config.crops[-1],
-        state.config.batch,
-        workers=recipe.workers or WORKERS,
-        part=part,
-        frames=state.config.frames,
-    )
-    held_out = read_usable(pictures.held_out)
-    # A folder without a usable picture is found before anything is written.
+    crops = feed.batches(files.training, state.config, recipe.workers or WORKERS, part)
+    held_out = feed.held_out(files.held_out)
+    # A folder without a usable file is found before anything is written.
     crops.batch(state.config.seed, state.step, *state.config.shape_at(state.step))
     if first:
-        found = pictures.check(state, out, changed_data)
+        found = files.check(state, out, changed_data)
         write_papers(out, recipe, state, torch_device, processes.size)
         found.save(out / DATA)
     quiet = quiet or not first
     if not quiet:
-        click.echo(_summary(state, len(pictures.training), len(held_out), processes.size), err=True)
+        click.echo(_summary(state, len(files.training), len(held_out), processes.size), err=True)
     log = RunLog(out / LOG, state.step, tensorboard=tensorboard) if first else None
     with Bar(state, quiet) as report:
         train(state, crops, out, held_out=held_out, report=report, log=log, processes=processes)
@@ -204,7 +199,7 @@ def _summary(state: TrainingState, files: int, held_out: int, processes: int) ->
     return (
         f"{state.model.architecture.name}: {count:,} parameters"
         + (f" ({state.origin['weights']})" if "weights" in state.origin else "")
-        + f", {files} training and {held_out} validation pictures, "
+        + f", {files} training and {held_out} validation {state.model.domain.name}, "
         f"step {state.step} of {state.config.steps}, {next(state.model.parameters()).device}"
         + (f", {processes} processes" if processes > 1 else "")
     )

@@ -25,6 +25,7 @@ from tinify.errors import InputError, StateDictError, UnknownNameError
 from tinify.latent_codecs import LatentCodec
 from tinify.latent_codecs.stream import Quality, Shape
 from tinify.layers.gain import VariableRate
+from tinify.models.domain import PICTURES, Domain
 from tinify.models.state_dict import differences, fit_keys
 from tinify.models.tree import tree_of
 from tinify.spec import Architecture, Spec
@@ -56,6 +57,7 @@ class CompressionModel(nn.Module):
     """
 
     architecture: Architecture | None = None
+    domain: Domain = PICTURES
     channels: int = 3
     coder: Coder | None = None
     transform_dtype: torch.dtype = torch.float32

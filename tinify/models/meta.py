@@ -34,16 +34,16 @@ def compare_with_meta(architecture: Architecture) -> list[str]:
         raise InputError(f"{architecture.name} declares {declared:,} parameters: the limit is {MAX_PARAMETERS:,}")
     with torch.device("meta"):
         model = build_model(architecture).eval()
-    side = 2 * architecture.stride
+    extent = model.domain.extents(architecture.stride)[1]
     made: dict[str, tuple[int, ...]] = {}
     _watch(model, rows, made)
     failure: Exception | None = None
     try:
         with torch.no_grad():
-            model(torch.empty(1, architecture.channels, side, side, device="meta"))
+            model(model.domain.example(architecture.channels, extent, 1, device="meta"))
     except Exception as error:
         failure = error
-    problems = [problem for row in rows if row.path in made for problem in _shape_problems(row, made[row.path], side)]
+    problems = [problem for row in rows if row.path in made for problem in _shape_problems(row, made[row.path], extent)]
     if failure and not problems:  # else what came before has brought it about
         raise failure
     return problems + list(_parameter_problems(rows, model))
@@ -64,12 +64,12 @@ def _watch(model: nn.Module, rows: list[PartRow], made: dict[str, tuple[int, ...
             modules[row.path].register_forward_hook(keep(row.path))
 
 
-def _shape_problems(row: PartRow, shape: tuple[int, ...], side: int) -> Iterator[str]:
+def _shape_problems(row: PartRow, shape: tuple[int, ...], extent: tuple[int, ...]) -> Iterator[str]:
     assert row.output is not None
-    length = int(side / row.output.stride)
-    expected = (1, row.output.channels, length, length)
+    expected = (1, row.output.channels, *(int(length / row.output.stride) for length in extent))
     if shape != expected:
-        yield f"{row.path}: {row} is declared {row.shapes}, so {expected} of a picture of side {side}; it gives {shape}"
+        size = "x".join(map(str, extent))
+        yield f"{row.path}: {row} is declared {row.shapes}, so {expected} of an input of {size}; it gives {shape}"
 
 
 def _parameter_problems(rows: list[PartRow], model: nn.Module) -> Iterator[str]:

@@ -18,12 +18,17 @@ class ShapeError(Exception):
 class Sig:
     """The signature of a tensor: channels, and how many pixels of the picture one element spans per side.
 
+    Pictures have two ``axes``, sequences and sets of points one: (batch, channels, points).
+
     >>> str(Sig(3).strided(16).with_channels(192))
     '192ch@1/16'
+    >>> str(Sig(3, axes=1))
+    '3ch@1/1, 1 axis'
     """
 
     channels: int
     stride: Fraction = Fraction(1)
+    axes: int = 2
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "stride", Fraction(self.stride))  # whole numbers are welcome
@@ -37,7 +42,8 @@ class Sig:
         return replace(self, channels=channels)
 
     def __str__(self) -> str:
-        return f"{self.channels}ch@{self.stride.denominator}/{self.stride.numerator}"
+        axes = "" if self.axes == 2 else f", {self.axes} ax{'i' if self.axes == 1 else 'e'}s"
+        return f"{self.channels}ch@{self.stride.denominator}/{self.stride.numerator}{axes}"
 
 
 @dataclass(frozen=True)

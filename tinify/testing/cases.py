@@ -14,6 +14,7 @@ from torch import Tensor
 
 from tinify.errors import InputError, SpecError
 from tinify.models import build_part
+from tinify.models.domain import PICTURES
 from tinify.plugin import REQUIRED, Component, Kernel, MultipleOf, Parameter, Range, Sig, Slot
 from tinify.spec import Part, elaborate_part
 
@@ -31,7 +32,6 @@ SIMPLEST: dict[str, Any] = {
 _CHANNELS = (8, 16, 12, 18, 64, 3, 1)
 # Not 1, so that a shape rule which forgets the stride of its input is found out.
 _STRIDE = Fraction(4)
-_SIZES = ((3, 5), (4, 4), (7, 2))
 _MANY = 8
 
 
@@ -63,21 +63,24 @@ class Case:
         torch.manual_seed(seed)
         return build_part(self.component.kind, self.node, *self.inputs)
 
-    def sizes(self) -> list[tuple[int, int]]:
-        """Three sizes (height, width) of the first input, even and odd multiples of the smallest that divides well."""
+    @property
+    def unit(self) -> int:
+        """What the lengths of the first input must be multiples of."""
         first = self._first()
         ratios = [row.output.stride / first.stride for row in self.part().rows if row.output]
-        unit = math.lcm(*(ratio.numerator for ratio in ratios))
-        return [(unit * height, unit * width) for height, width in _SIZES]
+        return math.lcm(*(ratio.numerator for ratio in ratios))
 
-    def tensors(self, size: tuple[int, int] | None = None, batch: int = 2, seed: int = 0) -> list[Tensor]:
+    def sizes(self) -> list[tuple[int, ...]]:
+        """Three sizes of the first input, (height, width) if it has two axes: multiples of the unit, even and odd."""
+        return [size[: self._first().axes] for size in PICTURES.extents(self.unit)]
+
+    def tensors(self, size: tuple[int, ...] | None = None, batch: int = 2, seed: int = 0) -> list[Tensor]:
         """A normal float32 tensor for each input that there is, the first of that ``size``."""
         generator = torch.Generator().manual_seed(seed)
-        first = self._first()
-        height, width = size or self.sizes()[0]
+        first, lengths = self._first(), size or self.sizes()[0]
         ratios = [(sig, first.stride / sig.stride) for sig in self.inputs or (first,) if sig]
         return [
-            torch.randn(batch, sig.channels, int(height * ratio), int(width * ratio), generator=generator)
+            torch.randn(batch, sig.channels, *(int(length * ratio) for length in lengths), generator=generator)
             for sig, ratio in ratios
         ]
 

@@ -203,7 +203,7 @@ def build(case: Case, seed: int = 0) -> LatentCodec:
     return codec.eval()
 
 
-def inputs(case: Case, size: tuple[int, int] | None = None, seed: int = 0) -> tuple[Tensor, Tensor | None]:
+def inputs(case: Case, size: tuple[int, ...] | None = None, seed: int = 0) -> tuple[Tensor, Tensor | None]:
     """A latent, and side information from 1 to 4 if the case has it."""
     y, *rest = case.tensors(size, batch=2, seed=seed)
     side = 1 + 3 * torch.sigmoid(rest[0]) if rest else None

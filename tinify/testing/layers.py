@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from fractions import Fraction
 
 import torch
@@ -50,7 +51,7 @@ def check_cost(case: Case) -> None:
     with FlopCounterMode(display=False, custom_mapping=ops.FLOPS) as counter:
         module(x)
     source, _ = _signatures(case)
-    pixels = x.shape[2] * x.shape[3] * source.stride**2
+    pixels = math.prod(x.shape[2:]) * source.stride**source.axes
     macs = Fraction(counter.get_total_flops(), 2) / pixels
     assert total.macs == macs, (
         f"the cost rule of {case.label} says {total.macs} multiply-accumulates per pixel of the picture, "

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from tinify.checkpoint import save_model
-from tinify.training.data import Crops, Pixels
+from tinify.training.feed import Batches, feed_of
 from tinify.training.interrupts import deferred_interrupts
 from tinify.training.log import RunLog
 from tinify.training.processes import Processes
 from tinify.training.state import TrainingState
 from tinify.training.steps import Step, Stepper
-from tinify.training.validation import validate
 
 __all__ = ["LOG", "MODEL", "STATE", "Step", "save", "train"]
 
@@ -22,10 +22,10 @@ STATE, MODEL, LOG = "state.safetensors", "model.safetensors", "log.csv"
 
 def train(
     state: TrainingState,
-    crops: Crops,
+    crops: Batches,
     out: Path,
     *,
-    held_out: Sequence[Pixels] = (),
+    held_out: Sequence[Any] = (),
     report: Callable[[Step], None] = lambda step: None,
     log: RunLog | None = None,
     processes: Processes | None = None,
@@ -73,9 +73,10 @@ def train(
     return state
 
 
-def _validate(state: TrainingState, held_out: Sequence[Pixels], processes: Processes, log: RunLog | None) -> None:
+def _validate(state: TrainingState, held_out: Sequence[Any], processes: Processes, log: RunLog | None) -> None:
     """Adds a validation, which the first process makes, to the history and the log."""
-    entry = validate(state.averaged_model(), held_out, state.config) if processes.rank == 0 else None
+    feed, model = feed_of(state.model.domain), state.averaged_model() if processes.rank == 0 else None
+    entry = feed.validate(model, held_out, state.config) if model else None
     state.history.append({"step": state.step, **processes.share(entry)})
     if log:
         log.validation(state.history[-1])

@@ -1,63 +1,47 @@
-"""The pictures of a run: training and validation files, and whether they are still those it was begun with."""
+"""Training on photographs."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from tinify.errors import DataError
-from tinify.training.data import list_images
-from tinify.training.digest import Contents, contents
-from tinify.training.state import TrainingState
+from torch import Tensor
 
-DATA = "data.json"
+from tinify.errors import InputError
+from tinify.losses import bits_per_pixel
+from tinify.metrics import MS_SSIM_MIN_SIDE, psnr
+from tinify.models import CompressionModel
+from tinify.training.config import TrainingConfig
+from tinify.training.data import Crops, Pixels, list_images, read_usable
+from tinify.training.validation import validate
 
-# Without a validation folder, so many pictures are taken out of the training folders, evenly spaced.
-HELD_OUT = 16
 
+class PictureFeed:
+    """A :class:`~tinify.training.feed.Feed` of random crops."""
 
-@dataclass(frozen=True)
-class Pictures:
-    """Files to train on and files to validate on, by the folders that they were found in."""
+    def list_files(self, folder: Path) -> list[Path]:
+        return list_images(folder)
 
-    folders: tuple[tuple[Path, tuple[Path, ...]], ...]
-    training: tuple[Path, ...]
-    held_out: tuple[Path, ...]
+    def check(self, model: CompressionModel, config: TrainingConfig) -> None:
+        stride = model.architecture.stride if model.architecture else 1
+        if config.frames > 1 and "frames" not in inspect.signature(model.forward).parameters:
+            raise InputError(f"clips of {config.frames} frames: this model takes pictures, leave frames out")
+        for crop in config.crops:
+            if crop % stride:
+                raise InputError(f"crop {crop} does not fit this model: it takes multiples of {stride}")
+            if config.metric == "ms-ssim" and crop < MS_SSIM_MIN_SIDE:
+                raise InputError(f"crop {crop} is too small for MS-SSIM: it takes {MS_SSIM_MIN_SIDE} or more")
 
-    @classmethod
-    def find(cls, data: Sequence[Path], validation: Sequence[Path]) -> Pictures:
-        """The images below the folders; :class:`~tinify.errors.DataError` where there are none."""
-        if not data:
-            raise DataError("no folder of photographs: give --data, or write `data: FOLDER` in the recipe")
-        folders = tuple((folder, tuple(list_images(folder))) for folder in (*data, *validation))
-        training = [path for _, files in folders[: len(data)] for path in files]
-        held_out = [path for _, files in folders[len(data) :] for path in files]
-        return cls(folders, tuple(training), tuple(held_out))
+    def batches(self, files: Sequence[Path], config: TrainingConfig, workers: int, part: tuple[int, int]) -> Crops:
+        return Crops(files, config.crops[-1], config.batch, workers=workers, part=part, frames=config.frames)
 
-    def with_held_out(self) -> Pictures:
-        """The same, or, where nothing is held out, with some of the training pictures held out."""
-        if self.held_out:
-            return self
-        count = min(HELD_OUT, len(self.training) // 10)
-        held_out = tuple(self.training[index * len(self.training) // count] for index in range(count))
-        return replace(
-            self, training=tuple(path for path in self.training if path not in {*held_out}), held_out=held_out
-        )
+    def held_out(self, files: Sequence[Path]) -> list[Pixels]:
+        return read_usable(files)
 
-    def check(self, state: TrainingState, out: Path, changed: bool) -> Contents:
-        """Notes in ``state`` what the files are, and returns it.
+    def figures(self, output: dict[str, Any], x: Tensor) -> tuple[float, float]:
+        return float(bits_per_pixel(output, x)), psnr(output["x_hat"], x)
 
-        Raises :class:`~tinify.errors.DataError` for a run that was begun with others, unless they may have ``changed``.
-        """
-        before = Contents.load(out / DATA)
-        now = contents(self.folders, before)
-        then = state.origin.get("data", now.digest)
-        if then != now.digest and not changed:
-            what = before.changes(now) if before.digest == then else ""
-            raise DataError(
-                f"the pictures are not those that the run was begun with{': ' if what else ''}{what}; "
-                "put them back, or go on with these by --changed-data"
-            )
-        state.origin["data"] = now.digest
-        return now
+    def validate(self, model: CompressionModel, held_out: Sequence[Any], config: TrainingConfig) -> dict[str, float]:
+        return validate(model, held_out, config)

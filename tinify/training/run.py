@@ -18,8 +18,9 @@ from tinify.losses import LAMBDAS
 from tinify.models import create_model
 from tinify.spec import Architecture, Spec
 from tinify.training.config import TrainingConfig
+from tinify.training.feed import feed_of
 from tinify.training.recipe import Recipe
-from tinify.training.state import TrainingState, check_crops
+from tinify.training.state import TrainingState
 from tinify.training.surroundings import add_start, surroundings
 
 RECIPE, ENVIRONMENT = "recipe.yaml", "environment.json"
@@ -87,7 +88,7 @@ def resume(path: Path, recipe: Recipe, changes: Mapping[str, Any], device: torch
     else:
         _check_recipe(path, state, recipe, changes)
     state.config = replace(state.config, **changes)
-    check_crops(state.model, state.config)
+    feed_of(state.model.domain).check(state.model, state.config)
     return state
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,10 +13,10 @@ from torch import Tensor, nn
 
 from tinify.checkpoint import load_weights, read_safetensors, write_safetensors
 from tinify.errors import CheckpointError, InputError, UnknownNameError
-from tinify.metrics import MS_SSIM_MIN_SIDE
 from tinify.models import CompressionModel, build_model
 from tinify.spec import Architecture
 from tinify.training.config import TrainingConfig
+from tinify.training.feed import feed_of
 from tinify.training.optimizers import build_optimizer, moments, remember
 from tinify.training.precision import LossScale
 
@@ -43,7 +42,7 @@ class TrainingState:
     origin: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_crops(self.model, self.config)
+        feed_of(self.model.domain).check(self.model, self.config)
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         freeze(self.model, self.config.freeze)
         # The quantiles of factorized priors are solved by bisection, so no optimiser moves them.
@@ -148,18 +147,6 @@ class TrainingState:
         except (KeyError, ValueError, TypeError, RuntimeError) as error:
             raise CheckpointError(f"{path} is not a training checkpoint of this version: {error}") from error
         return state
-
-
-def check_crops(model: CompressionModel, config: TrainingConfig) -> None:
-    """Raises :class:`~tinify.errors.InputError` for crops that a model or metric cannot take."""
-    stride = model.architecture.stride if model.architecture else 1
-    if config.frames > 1 and "frames" not in inspect.signature(model.forward).parameters:
-        raise InputError(f"clips of {config.frames} frames: this model takes pictures, leave frames out")
-    for crop in config.crops:
-        if crop % stride:
-            raise InputError(f"crop {crop} does not fit this model: it takes multiples of {stride}")
-        if config.metric == "ms-ssim" and crop < MS_SSIM_MIN_SIDE:
-            raise InputError(f"crop {crop} is too small for MS-SSIM: it takes {MS_SSIM_MIN_SIDE} or more")
 
 
 def freeze(model: nn.Module, parts: str) -> None:

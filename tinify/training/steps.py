@@ -9,10 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tinify.losses import bits_per_pixel
-from tinify.metrics import psnr
 from tinify.training.compiling import compiled
 from tinify.training.criterion import Criterion
+from tinify.training.feed import feed_of
 from tinify.training.guard import Guard
 from tinify.training.objectives import combine
 from tinify.training.precision import autocast, check_precision
@@ -22,7 +21,7 @@ from tinify.training.state import TrainingState
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """What one step reports, of all processes; rates in bits per pixel, ``speed`` in crops a second."""
+    """What one step reports, of all processes; rates in bits per pixel or point, ``speed`` in crops a second."""
 
     step: int
     loss: float
@@ -34,7 +33,7 @@ class Step:
 
 
 class Stepper:
-    """Does the steps of a run, in one of its processes; ``stepper(x)`` takes crops (batch, 3, crop, crop)."""
+    """Does the steps of a run, in one of its processes; ``stepper(x)`` takes a batch: crops (batch, 3, crop, crop)."""
 
     def __init__(self, state: TrainingState, processes: Processes) -> None:
         self.state, self.processes = state, processes
@@ -42,6 +41,7 @@ class Stepper:
         check_precision(self.device, state.config.precision)
         self.model = compiled(state.model) if state.config.compile else state.model
         self.criterion = Criterion(state.config, self.device)
+        self.feed = feed_of(state.model.domain)
         self.guard = Guard(state)
         self._begun = time.perf_counter()
 
@@ -49,7 +49,8 @@ class Stepper:
         state, lr = self.state, self.state.lr
         for group in state.optimizer.param_groups:
             group["lr"] = lr
-        loss, bpp, similarity = self._backward(x.to(self.device, memory_format=torch.channels_last))
+        layout = torch.channels_last if x.ndim == 4 else torch.preserve_format
+        loss, bpp, similarity = self._backward(x.to(self.device, memory_format=layout))
         norm = float(torch.nn.utils.clip_grad_norm_(state.trained.values(), state.config.clip))
         if self.guard.good(loss, norm):
             state.optimizer.step()
@@ -89,7 +90,7 @@ class Stepper:
         gradients = [parameter.grad for parameter in state.trained.values() if parameter.grad is not None]
         state.scale.unscale_(gradients)
         with torch.no_grad():
-            figures = [float(loss), float(bits_per_pixel(output, x)), psnr(output["x_hat"], x)]
+            figures = [float(loss), *self.feed.figures(output, x)]
         means = torch.tensor(figures, dtype=torch.float64, device=self.device)
         self.processes.mean_([*gradients, means])
         return means.tolist(), gradients
