@@ -1,1 +1,324 @@
-"""Point clouds."""
+"""Point clouds: PointNet, PointNet++ and density-preserving compression, files of compressed clouds, their measures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated
+
+from tinify.plugin import Command, Cost, Name, Range, ShapeError, Sig, Slot, component, hookimpl
+
+Slots = Callable[..., Sig]
+Channels = Annotated[int, Range(1, 16384)]
+Points = Annotated[int, Range(1, 4096)]
+DIRECTIONS = 43
+
+
+class Pointwise:
+    """A layer that keeps the shape."""
+
+    def shape(self, x: Sig) -> Sig:
+        return _set(x)
+
+
+@component("layer", "pointcloud/conv", target="tinify_plugins.pointcloud.layers:conv")
+class PointConv:
+    """The same dense layer for every point of a set, of each group of channels by itself."""
+
+    out: Channels
+    groups: Annotated[int, Range(1, 256)] = 1
+
+    def shape(self, x: Sig) -> Sig:
+        if x.channels % self.groups or self.out % self.groups:
+            raise ShapeError(f"{x.channels} to {self.out} channels do not part into {self.groups} groups")
+        return _set(x).with_channels(self.out)
+
+    def cost(self, x: Sig) -> Cost:
+        weights = x.channels * self.out // self.groups
+        return Cost(weights + self.out, Fraction(weights) / x.stride)
+
+
+@component("layer", "pointcloud/batch_norm", target="tinify_plugins.pointcloud.layers:batch_norm")
+class PointBatchNorm(Pointwise):
+    """Batch normalisation of the channels of a set."""
+
+    def cost(self, x: Sig) -> Cost:
+        return Cost(2 * x.channels)
+
+
+@component("layer", "pointcloud/group_norm", target="tinify_plugins.pointcloud.layers:group_norm")
+class PointGroupNorm(Pointwise):
+    """Normalisation of groups of channels over all points of a set."""
+
+    groups: Annotated[int, Range(1, 256)] = 1
+
+    def cost(self, x: Sig) -> Cost:
+        return Cost(2 * x.channels)
+
+
+@component("layer", "pointcloud/gain", target="tinify_plugins.pointcloud.layers:gain")
+class PointGain(Pointwise):
+    """A constant times a learned gain of each channel."""
+
+    factor: float = 1.0
+
+    def cost(self, x: Sig) -> Cost:
+        return Cost(x.channels)
+
+
+@component("layer", "pointcloud/max_pool", target="tinify_plugins.pointcloud.layers:MaxPool")
+class PointMaxPool:
+    """The largest of each channel over every run of so many points."""
+
+    points: Points
+
+    def shape(self, x: Sig) -> Sig:
+        return _set(x).strided(self.points)
+
+    def cost(self, x: Sig) -> Cost:
+        return Cost()
+
+
+@component("layer", "pointcloud/unfold", target="tinify_plugins.pointcloud.layers:Unfold")
+class PointUnfold:
+    """Every point becomes several, which share its channels out."""
+
+    points: Points
+    interleaved: Annotated[bool, "the channels of one new point stand together"] = False
+
+    def shape(self, x: Sig) -> Sig:
+        if x.channels % self.points:
+            raise ShapeError(f"{x.channels} channels are not shared out evenly to {self.points} points")
+        return Sig(x.channels // self.points, _set(x).stride / self.points, 1)
+
+    def cost(self, x: Sig) -> Cost:
+        return Cost()
+
+
+@component("layer", "pointcloud/set_abstraction", target="tinify_plugins.pointcloud.set_abstraction:SetAbstraction")
+class PointSetAbstraction:
+    """Fewer points, each with features of what lies around it; positions first (PointNet++, Qi et al. 2017)."""
+
+    out: list[Channels]
+    ratio: Annotated[int, Range(1, 4096), "points to one that stays"]
+    radius: Annotated[float, Range(1e-6)]
+    neighbours: Annotated[int, Range(1, 1024), "of a point at most"]
+
+    def shape(self, x: Sig) -> Sig:
+        return _set(x, 3).strided(self.ratio).with_channels(3 + self.out[-1])
+
+    def cost(self, x: Sig) -> Cost:
+        return _shared(x.channels, self.out, Fraction(self.neighbours) / (x.stride * self.ratio))
+
+
+@component("layer", "pointcloud/set_pool", target="tinify_plugins.pointcloud.set_abstraction:SetPool")
+class PointSetPool:
+    """Features of every run of so many points, whose positions go in with theirs (PointNet++, Qi et al. 2017)."""
+
+    out: list[Channels]
+    points: Points
+
+    def shape(self, x: Sig) -> Sig:
+        return _set(x, 3).strided(self.points).with_channels(self.out[-1])
+
+    def cost(self, x: Sig) -> Cost:
+        return _shared(x.channels, self.out, 1 / x.stride)
+
+
+@component("layer", "pointcloud/density_down", target="tinify_plugins.pointcloud.density:DensityDown")
+class PointDensityDown:
+    """Fewer points that know how many they stand for, and where these lie; positions first (He et al. 2022)."""
+
+    ratio: Annotated[int, Range(1, 64), "points to one that stays"] = 3
+    hidden: Channels = 64
+    neighbours: Annotated[int, Range(1, 1024), "of a point at most"] = 16
+
+    def shape(self, x: Sig) -> Sig:
+        return _set(x, 4).strided(self.ratio)
+
+    def cost(self, x: Sig) -> Cost:
+        f, h = x.channels - 3, self.hidden
+        points = f * f + 2 * f * h
+        kept = f * h + h * f + h + h * f + 3 * f * f
+        around = 3 * h + 3 * h * h + 4 * h + h * f + f * h + h * f
+        biases = f + 3 * h + 2 * h + 2 * h + f + 2 * (h + f) + h + f + f
+        norms = 2 * h * 5
+        macs = Fraction(points) + Fraction(kept + around * self.neighbours, self.ratio)
+        return Cost(points + kept + around + biases + norms, macs / x.stride)
+
+
+@component(
+    "model",
+    "pointcloud/autoencoder",
+    target="tinify_plugins.pointcloud.autoencoder:PointAutoencoder",
+    slots={"g_a": Slot("transform"), "latent_codec": Slot("latent_codec"), "g_s": Slot("transform")},
+)
+class PointAutoencoder:
+    """Transform coding of a set of points: y = g_a(x), coded by a latent codec, x_hat = g_s(y_hat)."""
+
+    def shape(self, slots: Slots, x: Sig) -> Sig:
+        x = replace(x, axes=1)
+        y_hat = slots("latent_codec", slots("g_a", x))
+        return _same(slots("g_s", y_hat), x, "g_s")
+
+    def cost(self, x: Sig) -> Cost:
+        return Cost()
+
+
+@component(
+    "model",
+    "pointcloud/hierarchy",
+    target="tinify_plugins.pointcloud.hierarchy:PointHierarchy",
+    slots={
+        "down": Slot("transform", each="levels"),
+        "h_a": Slot("transform", each="levels", optional=True),
+        "latent_codec": Slot("latent_codec", each="levels", optional=True),
+        "h_s": Slot("transform", each="levels", optional=True),
+        "up": Slot("transform", each="levels"),
+        "g_s": Slot("transform"),
+    },
+)
+class PointHierarchy:
+    """Sets of fewer and fewer points, those that `levels` says coded, from the last to the first (Ulhaq 2024)."""
+
+    levels: Annotated[list[bool], "which of the sets below the cloud are coded"] = [False, True, True]  # noqa: RUF012
+
+    def shape(self, slots: Slots, x: Sig) -> Sig:
+        x = replace(x, axes=1)
+        sets = [x]
+        for k in range(len(self.levels)):
+            sets.append(slots("down", sets[-1], index=k))
+        if not self.levels or not self.levels[-1]:
+            raise ShapeError(f"the last set is coded, for nothing else comes up to it: levels are {self.levels}")
+        raised: Sig | None = None
+        for k in range(len(self.levels) - 1, -1, -1):
+            here = sets[k + 1]
+            parts = [] if raised is None else [raised]
+            if self.levels[k]:
+                parts.append(slots("h_s", slots("latent_codec", slots("h_a", here, index=k), index=k), index=k))
+            for part in parts:
+                if part.stride != here.stride:
+                    raise ShapeError(f"what comes to level {k + 1} has the points of its set, {here}; this is {part}")
+            raised = slots("up", here.with_channels(sum(part.channels for part in parts)), index=k)
+        assert raised is not None
+        return _same(slots("g_s", raised), x, "g_s")
+
+    def cost(self, x: Sig) -> Cost:
+        return Cost()
+
+
+_EACH = ("down", "weights", "scale", "features", "number", "refine_weights", "refine_scale", "refine_features")
+
+
+@component(
+    "model",
+    "pointcloud/density_preserving",
+    target="tinify_plugins.pointcloud.density_preserving:DensityPreserving",
+    slots={
+        "embed": Slot("transform"),
+        "feat": Slot("latent_codec"),
+        "xyz_analysis": Slot("transform"),
+        "xyz": Slot("latent_codec"),
+        "xyz_synthesis": Slot("transform"),
+        **{name: Slot("transform", each="ratios") for name in _EACH},
+    },
+)
+class PointDensityPreserving:
+    """Points merge into fewer, and part again into about as many as they were (He et al. 2022)."""
+
+    ratios: Annotated[list[Annotated[int, Range(1, 64)]], "points to one, at each level"] = [3, 3, 3]  # noqa: RUF012
+    candidates: Annotated[int, Range(1, 64), "places that a point proposes"] = 8
+
+    def shape(self, slots: Slots, x: Sig) -> Sig:
+        x = replace(x, axes=1)
+        embedded = slots("embed", x)
+        here = x.with_channels(3 + embedded.channels)
+        strides = [x.stride]
+        for k, ratio in enumerate(self.ratios):
+            made = slots("down", here, index=k)
+            here = _same(made, here.strided(ratio), "down")
+            strides.append(here.stride)
+        features = here.with_channels(embedded.channels)
+        _same(slots("feat", features), features, "feat")
+        y = slots("xyz", slots("xyz_analysis", here.with_channels(3)))
+        _same(slots("xyz_synthesis", y), here.with_channels(3), "xyz_synthesis")
+        for k in range(len(self.ratios) - 1, -1, -1):
+            proposed = features.strided(Fraction(1, self.candidates))
+            _same(slots("number", features, index=k), features.with_channels(1), "number")
+            for prefix, base in (("", proposed), ("refine_", features)):
+                if prefix:
+                    base = features = replace(features, stride=strides[k])
+                source = base if prefix else features
+                wanted = {"weights": DIRECTIONS, "scale": 1, "features": embedded.channels}
+                for name, channels in wanted.items():
+                    made = slots(prefix + name, source, index=k)
+                    _same(made, base.with_channels(channels), prefix + name)
+        return x
+
+    def cost(self, x: Sig) -> Cost:
+        return Cost()
+
+
+@component("loss", "pointcloud/rate_distortion", target="tinify_plugins.pointcloud.losses:ChamferPccRateDistortionLoss")
+class PointRateDistortion:
+    """Bits per point plus lambda times the Chamfer distance (Fan et al. 2017)."""
+
+    lmbda: Annotated[float, Range(0), "weight of distortion against bits"] | None = None
+
+
+@component(
+    "loss", "pointcloud/density_preserving", target="tinify_plugins.pointcloud.losses:RateDistortionLoss_hrtzxf2022"
+)
+class PointDensityLoss:
+    """Bits per point plus lambda times distances, numbers and distances of children (He et al. 2022)."""
+
+    lmbda: Annotated[float, Range(0), "weight of distortion against bits"] | None = None
+
+
+def _set(x: Sig, channels: int = 1) -> Sig:
+    """A set of points with so many channels at least."""
+    if x.axes != 1:
+        raise ShapeError(f"this layer takes sets of points, which have one axis; this is {x}")
+    if x.channels < channels:
+        raise ShapeError(f"this layer takes positions, three channels, first{', and features' * (channels > 3)}; {x}")
+    return x
+
+
+def _same(found: Sig, wanted: Sig, slot: str) -> Sig:
+    if found != wanted:
+        raise ShapeError(f"{slot} must end at {wanted}; it ends at {found}", slot)
+    return found
+
+
+def _shared(channels: int, out: list[int], at: Fraction) -> Cost:
+    """Dense layers with batch normalisation, for so many neighbours to a point of the cloud."""
+    weights = sum(a * b for a, b in pairwise([channels, *out]))
+    return Cost(weights + 3 * sum(out), weights * at)
+
+
+_LAYERS = (
+    PointConv,
+    PointBatchNorm,
+    PointGroupNorm,
+    PointGain,
+    PointMaxPool,
+    PointUnfold,
+    PointSetAbstraction,
+    PointSetPool,
+    PointDensityDown,
+)
+_MODELS = (PointAutoencoder, PointHierarchy, PointDensityPreserving)
+_LOSSES = (PointRateDistortion, PointDensityLoss)
+
+
+@hookimpl
+def tinify_components() -> list[type]:
+    return [*_LAYERS, *_MODELS, *_LOSSES]
+
+
+@hookimpl
+def tinify_spec_paths() -> list[Path]:
+    return [Path(__file__).parent / "specs"]

@@ -16,7 +16,7 @@ from tinify.files import read_bytes, write_atomic
 Points = NDArray[np.float32]
 
 MAX_BYTES = 2**31
-_READ = (".ply", ".npy", ".npz", ".off", ".bin")
+SUFFIXES = (".ply", ".npy", ".npz", ".off", ".bin")
 _WRITTEN = (".ply", ".npy", ".npz")
 
 
@@ -55,23 +55,47 @@ def read_cloud(path: Path, item: int | None = None) -> Cloud:
     what cannot be read, InputError for what is no cloud.
     """
     suffix = path.suffix.lower()
-    if suffix not in _READ:
-        raise InputError(f"{path} does not end in {', '.join(_READ)}")
+    if suffix not in SUFFIXES:
+        raise InputError(f"{path} does not end in {', '.join(SUFFIXES)}")
+    if suffix in (".npy", ".npz"):
+        return _of_arrays(_arrays(path), path, item)
     data = read_bytes(path, MAX_BYTES)
     try:
         if suffix == ".bin":
             if len(data) % 16:
                 raise FileError(f"{path} has {len(data)} bytes, which are no points of four float32: it is cut short")
             return Cloud(np.frombuffer(data, "<f4").reshape(-1, 4)[:, :3])
-        if suffix in (".ply", ".off"):
-            return _mesh(data, suffix)
-        array = np.load(BytesIO(data), allow_pickle=False)
-        arrays = {key: array[key] for key in array.files} if suffix == ".npz" else {"points": array}
-        return _of_arrays(arrays, path, item)
+        return _mesh(data, suffix)
     except (FileError, InputError, MissingPackageError):
         raise
     except Exception as error:
         raise FileError(f"{path} is damaged, or is no {suffix} file: {error}") from error
+
+
+def read_clouds(path: Path, split: str) -> list[Points]:
+    """All clouds in a file: many of an array (clouds, points, 3), of the array named ``split`` where there is one."""
+    if path.suffix.lower() not in (".npy", ".npz"):
+        return [read_cloud(path).points]
+    arrays = _arrays(path)
+    chosen = arrays.get(split)
+    several = chosen if chosen is not None else next((one for one in arrays.values() if one.ndim == 3), None)
+    if several is None or several.ndim != 3:
+        return [_of_arrays(arrays, path, None).points]
+    kept = {key: arrays[key] for key in ("scale",) if key in arrays}
+    return [_of_arrays({"points": one, **kept}, path, None).points for one in several]
+
+
+def _arrays(path: Path) -> dict[str, Any]:
+    """The arrays of a numpy file by name; that of an .npy is called points."""
+    try:
+        array = np.load(BytesIO(read_bytes(path, MAX_BYTES)), allow_pickle=False)
+        if path.suffix.lower() == ".npz":
+            return {key: array[key] for key in array.files}
+        return {"points": array}
+    except FileError:
+        raise
+    except Exception as error:
+        raise FileError(f"{path} is damaged, or is no {path.suffix} file: {error}") from error
 
 
 def _of_arrays(arrays: dict[str, Any], path: Path, item: int | None) -> Cloud:
