@@ -8,6 +8,7 @@ import importlib
 import json
 import os
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -169,7 +170,7 @@ def test_modelnet_as_hdf5(tmp_path: Path) -> None:
 
 
 def test_without_h5py_its_files_ask_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "h5py", None)
+    monkeypatch.setitem(sys.modules, "h5py", None)
     put(tmp_path / "ply_data_train0.h5", "any")
     with pytest.raises(MissingPackageError, match="pip install h5py"):
         ModelNetDataset(tmp_path)
