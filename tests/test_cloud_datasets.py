@@ -149,6 +149,12 @@ def test_modelnet_as_arrays(tmp_path: Path) -> None:
         put(tmp_path / "other.npz", content)
         with pytest.raises(FileError, match=match):
             ModelNetDataset(tmp_path / "other.npz")
+    np.savez_compressed(tmp_path / "other.npz", train=whole)
+    content = bytearray((tmp_path / "other.npz").read_bytes())
+    content[len(content) // 3] ^= 1
+    put(tmp_path / "other.npz", bytes(content))
+    with pytest.raises(FileError, match="damaged"):
+        ModelNetDataset(tmp_path / "other.npz")
     np.savez(tmp_path / "other.npz", train=whole[0])
     with pytest.raises(FileError, match=r"'train' of int16 \(20, 3\)"):
         ModelNetDataset(tmp_path / "other.npz")
@@ -208,6 +214,22 @@ def test_meshes_are_read(tmp_path: Path, text: str, faces: list[list[int]]) -> N
 def test_meshes_cut_short_are_named(tmp_path: Path, cut: int) -> None:
     with pytest.raises(FileError, match=r"a\.off"):
         read_off(put(tmp_path / "a.off", SQUARE[:cut]))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "OFF\nnan 1 0",
+        "OFF\n1 0 0\ninf 0 0",
+        "COFF\n0 0 0",
+        "OFF\n0 999999999 0\n-1",
+        f"{SQUARE}3 0 1 2",
+        "OFF\n1e9 0 0",
+    ],
+)
+def test_meshes_that_are_none_are_named(tmp_path: Path, wrong: str) -> None:
+    with pytest.raises(FileError, match=r"a\.off"):
+        read_off(put(tmp_path / "a.off", wrong))
 
 
 def test_faces_of_no_vertices_are_named(tmp_path: Path) -> None:
@@ -387,10 +409,11 @@ def test_a_damaged_cache_is_made_anew(tmp_path: Path, damage: bytes) -> None:
     before = ModelNetDataset(root, cache)[0]["pos"]
     (kept,) = files_of(cache)
     whole = kept.read_bytes()
-    for content in (damage, whole[:-30], whole[:100]):
+    flipped = [bytes(byte ^ 16 * (k == at) for k, byte in enumerate(whole)) for at in range(0, len(whole), 7)]
+    for content in (damage, whole[:-30], whole[:100], *flipped):
         kept.write_bytes(content)
         assert torch.equal(ModelNetDataset(root, cache)[0]["pos"], before)
-        assert len(kept.read_bytes()) == len(whole)
+    assert len(files_of(cache)) == 1
 
 
 def test_caches_that_cannot_be_are_named(tmp_path: Path) -> None:

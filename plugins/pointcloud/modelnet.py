@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,6 +141,8 @@ def read_off(path: Path) -> Arrays:
         raise FileError(f"{path} does not begin with OFF: it is another kind of file")
     try:
         numbers = np.array(text.lstrip()[3:].split(), np.float64)
+        if not np.isfinite(numbers).all():
+            raise ValueError("there are numbers that are none")
         vertices, faces = (int(number) for number in numbers[:2])
         pos, rest = numbers[3 : 3 + 3 * vertices].reshape(vertices, 3), numbers[3 + 3 * vertices :].astype(np.int64)
         face = rest.reshape(faces, 4)[:, 1:] if (rest[::4] == 3).all() else _fans(rest, faces)
@@ -156,6 +157,8 @@ def _fans(corners: NDArray[np.int64], faces: int) -> NDArray[np.int64]:
     """Triangles (many, 3) of polygons, each of them its number of corners and then these."""
     found, at = [], 0
     for _ in range(faces):
+        if corners[at] < 1:
+            raise ValueError(f"a face of {corners[at]} corners")
         polygon = corners[at + 1 : at + 1 + corners[at]]
         found += [(polygon[0], polygon[k], polygon[k + 1]) for k in range(1, len(polygon) - 1)]
         at += 1 + int(corners[at])
@@ -175,7 +178,9 @@ def _npz(path: Path, split: str) -> Arrays:
             if split not in archive.files:
                 return {}
             pos, scale = archive[split], archive["scale"] if "scale" in archive.files else None
-    except (AttributeError, EOFError, OSError, ValueError, BadZipFile) as error:
+    except FileError:
+        raise
+    except Exception as error:  # zip and zlib have many of their own
         raise FileError(f"{path} is damaged, or is no .npz file: {error}") from error
     if pos.ndim != 3 or pos.shape[2] != 3 or pos.dtype.kind not in "iuf":
         raise FileError(f"{path} has {split!r} of {pos.dtype} {pos.shape}: expected numbers of (clouds, points, 3)")
