@@ -428,6 +428,10 @@ def test_caches_that_cannot_be_are_named(tmp_path: Path) -> None:
         ModelNetDataset(root, cache, pre_transform=list)[0]
     with pytest.raises(DatasetError, match="no cache can be written"):
         ModelNetDataset(root, put(tmp_path / "a.txt", "a file"))[0]
+    data = ModelNetDataset(root, cache)
+    shutil.rmtree(root)
+    with pytest.raises(FileError, match=r"modelnet40\.npz was there, and is no more"):
+        data[0]
 
 
 def with_a_name(sample: Any) -> Any:

@@ -112,7 +112,10 @@ class CloudSamples(CacheDataset):
         return _unpacked(path)
 
     def _key(self, item: Item) -> str:
-        found = [(os.path.relpath(file, self.root), file.stat()) for file in item.files]
+        try:
+            found = [(os.path.relpath(file, self.root), file.stat()) for file in item.files]
+        except OSError as error:
+            raise FileError(f"{error.filename} was there, and is no more: {error.strerror}") from error
         files = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in found]
         made_by = (_FORM, type(self).__name__, files, item.index, item.label, self._made_by)
         return hashlib.sha256(repr(made_by).encode()).hexdigest()[:32]
