@@ -312,6 +312,22 @@ _LAYERS = (
 )
 _MODELS = (PointAutoencoder, PointHierarchy, PointDensityPreserving)
 _LOSSES = (PointRateDistortion, PointDensityLoss)
+_FACES = (
+    "PointNetReconstructionPccModel",
+    "PointNet2SsgReconstructionPccModel",
+    "DensityPreservingReconstructionPccModel",
+)
+_DATA_SETS = ("CloudFolder", "ModelNetDataset", "S3disDataset", "SemanticKittiDataset", "ShapeNetCorePartDataset")
+_TRANSFORMS = (
+    "GeneratePositionNormals",
+    "NormalizeScaleV2",
+    "RandomPermutation",
+    "RandomRotateFull",
+    "RandomSample",
+    "SamplePointsV2",
+    "ToDict",
+)
+_ENTRIES = ("hrtzxf2022_pcc_rec", "pointcloud_models", "sfu2023_pcc_rec_pointnet", "sfu2024_pcc_rec_pointnet2_ssg")
 
 
 @hookimpl
@@ -322,3 +338,24 @@ def tinify_components() -> list[type]:
 @hookimpl
 def tinify_spec_paths() -> list[Path]:
     return [Path(__file__).parent / "specs"]
+
+
+@hookimpl
+def tinify_names() -> list[Name]:
+    at_home = "tinify_plugins.pointcloud"
+    return [
+        Name(module, name, f"{at_home}.{place}:{name}")
+        for module, place, names in (
+            ("tinify.models", "models", _FACES),
+            ("tinify.losses", "losses", ("ChamferPccRateDistortionLoss", "RateDistortionLoss_hrtzxf2022")),
+            ("tinify.datasets", "datasets", _DATA_SETS),
+            ("tinify.transforms", "transforms", _TRANSFORMS),
+            ("tinify.zoo", "zoo", _ENTRIES),
+        )
+        for name in names
+    ]
+
+
+@hookimpl
+def tinify_commands() -> list[Command]:
+    return [Command("points", "tinify_plugins.pointcloud.commands:points", "Compress point clouds, and back.")]

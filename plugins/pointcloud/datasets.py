@@ -12,7 +12,7 @@ from tinify.datasets.image import DatasetError, Transform
 from tinify.errors import FileError, InputError
 from tinify.files import read_bytes
 
-from .clouds import _READ, MAX_BYTES, read_cloud
+from .clouds import MAX_BYTES, SUFFIXES, read_cloud
 from .modelnet import ModelNetDataset
 from .samples import Arrays, CloudSamples, Item, Root, read_table
 
@@ -40,7 +40,7 @@ class CloudFolder(CloudSamples):
     torch.Size([8, 3])
     """
 
-    expected = f"files ending in {', '.join(_READ)}"
+    expected = f"files ending in {', '.join(SUFFIXES)}"
 
     def __init__(self, root: Root, transform: Transform | None = None) -> None:
         super().__init__(root, transform=transform)
@@ -48,7 +48,7 @@ class CloudFolder(CloudSamples):
     def _get_items(self) -> Sequence[Item]:
         if not self.root.is_dir():
             raise self._missing(f"{self.root} is not a folder")
-        files = sorted(path for path in self.root.iterdir() if path.suffix.lower() in _READ and path.is_file())
+        files = sorted(path for path in self.root.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
         if not files:
             raise self._missing(f"{self.root} has no clouds")
         return [Item((file,)) for file in files]

@@ -66,11 +66,13 @@ class FeatureEmbedding(nn.Module):
         self.post_conv = nn.Conv1d(hidden, features, 1)
 
     def forward(self, features: Tensor, kept: Tensor, near: Tensor, offset: Tensor, own: Tensor) -> Tensor:
-        query = self.w_qs(index_points(features.transpose(1, 2), kept).transpose(1, 2)).transpose(1, 2)[:, :, None]
+        before = index_points(features.transpose(1, 2), kept).transpose(1, 2)
+        query = self.w_qs(before).transpose(1, 2)[:, :, None]
         key, value = (index_points(w(features).transpose(1, 2), near) for w in (self.w_ks, self.w_vs))
-        place = self.conv_delta(offset)
+        place = self.conv_delta(-offset)
         weights = self.conv_gamma((query - key).permute(0, 3, 1, 2) + place)
-        return self.post_conv(attended(weights, value.permute(0, 3, 1, 2) + place, own))  # type: ignore[no-any-return]
+        made = attended(weights / weights.shape[1] ** 0.5, value.permute(0, 3, 1, 2) + place, own)
+        return before + self.post_conv(made)  # type: ignore[no-any-return]
 
 
 class PositionEmbedding(nn.Module):
@@ -103,7 +105,7 @@ class DensityEmbedding(nn.Module):
 
 def attended(weights: Tensor, values: Tensor, own: Tensor) -> Tensor:
     """The mean of values (batch, channels, points, neighbours) by the softmax of weights, over a point's own."""
-    scores = (weights / weights.shape[1] ** 0.5).masked_fill(~own[:, None], -torch.inf)
+    scores = weights.masked_fill(~own[:, None], -torch.inf)
     return (F.softmax(scores, 3) * values).sum(3)
 
 

@@ -15,7 +15,9 @@ from tinify.latent_codecs.stream import Stream
 
 from .density import counts
 from .flow import PointSetModel
-from .sets import index_points, nearest_neighbours
+from .sets import farthest_point_sample, index_points, nearest_neighbours
+
+_NEAR = 16
 
 
 class DensityPreserving(PointSetModel):
@@ -25,10 +27,11 @@ class DensityPreserving(PointSetModel):
     ``features`` what they know, and ``number`` how many of them stay; ``refine_weights``, ``refine_scale`` and
     ``refine_features`` then move those that do. Clouds may have any number of points, and decode to about as many.
 
-    Beside ``x_hat`` a forward returns, for the loss, by level from 0, the cloud itself, to the last: ``gt_xyz_`` and
-    ``xyz_hat_`` (batch, 3, points), what the encoder had and the decoder has; ``gt_latent_xyz`` and
-    ``latent_xyz_hat``; and of the points of each level below 0 ``gt_downsample_num_``, ``upsample_num_hat_``,
-    ``gt_mean_distance_``, ``mean_distance_hat_`` (batch, points): how many they stand for and how far these are.
+    Beside ``x_hat`` a forward returns, for the loss, lists in the order in which things are made, the encoder's from
+    the cloud down, the decoder's up to it: ``gt_xyz_`` and ``xyz_hat_`` (batch, 3, points), the cloud and the levels
+    below but for the last, ``gt_latent_xyz`` and ``latent_xyz_hat``, which are the last; and of the points that stand
+    for others ``gt_downsample_num_``, ``upsample_num_hat_``, ``gt_mean_distance_``, ``mean_distance_hat_`` (batch,
+    points): how many these are, and how far. ``feat_hat`` are the last features.
     He, Ren, Tang, Zhang, Xue, Fu: Density-preserving Deep Point Cloud Compression, CVPR 2022.
     """
 
@@ -68,9 +71,8 @@ class DensityPreserving(PointSetModel):
         last = told.get("gt_latent_xyz")
         y = None if last is None else self.xyz_analysis(last)
         latent_xyz_hat: Tensor = self.xyz_synthesis(self.xyz.code(y, None, stream.at("latent_xyz")))
-        feat_hat = self.feat.code(told.get("feat"), None, stream.at("latent_feat"))
-        made = self._decode(latent_xyz_hat, feat_hat)
-        return {**told, "latent_xyz_hat": latent_xyz_hat, "feat_hat": feat_hat, **made}
+        features = self.feat.code(told.pop("feat", None), None, stream.at("latent_feat"))
+        return {**told, "latent_xyz_hat": latent_xyz_hat, **self._decode(latent_xyz_hat, features)}
 
     def latents(self) -> list[str]:
         return ["latent_xyz", "latent_feat"]
@@ -81,29 +83,29 @@ class DensityPreserving(PointSetModel):
         numbers, distances = [], []
         for down in self.down:
             points = down(points)
-            count, distance = density(levels[-1], points[:, :3])
+            count, total = density(levels[-1], points[:, :3])
             levels.append(points[:, :3])
             numbers.append(count)
-            distances.append(distance)
-        told = {"gt_xyz_": levels, "gt_downsample_num_": numbers, "gt_mean_distance_": distances}
+            distances.append(total / count.clamp_min(1))
+        told = {"gt_xyz_": levels[:-1], "gt_downsample_num_": numbers, "gt_mean_distance_": distances}
         return {**told, "gt_latent_xyz": levels[-1], "feat": points[:, 3:]}
 
     def _decode(self, xyz: Tensor, features: Tensor) -> dict[str, Any]:
-        levels, numbers, distances = [xyz], [], []
+        levels, numbers, distances = [], [], []
         for k in range(len(self.ratios) - 1, -1, -1):
             number = 1 + (self.candidates - 1) * torch.sigmoid(self.number[k](features)[:, 0])
             offset = self._offset(self.weights[k](features), self.scale[k](features))
-            kept = chosen(number, self.candidates, self.ratios[k])
-            # The children of one point stand together, and the first of them stay.
             numbers.append(number)
-            distances.append(_mean_length(offset, number, self.candidates))
-            xyz = xyz.repeat_interleave(self.candidates, 2) + offset
-            xyz, features = (_at(one, kept) for one in (xyz, self.features[k](features)))
+            proposed = xyz.repeat_interleave(self.candidates, 2) + offset
+            kept = chosen(proposed, number, self.ratios[k] * xyz.shape[2])
+            known = features.repeat_interleave(self.candidates, 2) + self.features[k](features)
+            parents, xyz, features = xyz, _at(proposed, kept), _at(known, kept)
             xyz = xyz + self._offset(self.refine_weights[k](features), self.refine_scale[k](features))
-            features = self.refine_features[k](features)
+            features = features + self.refine_features[k](features)
             levels.append(xyz)
+            distances.append(density(xyz, parents)[1] / number)
         made = {"xyz_hat_": levels, "upsample_num_hat_": numbers, "mean_distance_hat_": distances}
-        return {**{name: found[::-1] for name, found in made.items()}, "x_hat": xyz}
+        return {**made, "feat_hat": features, "x_hat": xyz}
 
     def _offset(self, weights: Tensor, scale: Tensor) -> Tensor:
         """Offsets (batch, 3, points): a mean of the directions, made as long as ``scale`` says."""
@@ -112,43 +114,51 @@ class DensityPreserving(PointSetModel):
 
 
 def density(xyz: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
-    """How many of ``xyz`` (batch, 3, points) are nearest to each of ``centres``, and how far in the mean."""
-    squares, owner = nearest_neighbours(xyz.detach().transpose(1, 2), centres.detach().transpose(1, 2), 1)
-    count = counts(owner[..., 0], centres.shape[2]).to(xyz.dtype)
-    total = torch.zeros_like(count).scatter_add(1, owner[..., 0], squares[..., 0].sqrt())
-    return count, total / count.clamp_min(1)
-
-
-def chosen(number: Tensor, children: int, usual: int) -> Tensor:
-    """Indexes (batch, kept) of the first ``round(number)`` of each point's children, (batch, points).
-
-    Where one cloud of a batch keeps fewer than another, its own begin anew.
+    """How many of ``xyz`` (batch, 3, points) are nearer to each of ``centres`` than to the others, and how far those of
+    its sixteen nearest are that do, added: (batch, centres) both.
     """
-    if number.is_meta:  # which has no numbers: as many as usual
-        return torch.empty(len(number), usual * number.shape[1], dtype=torch.long, device="meta")
-    stays = torch.arange(children, device=number.device) < torch.round(number)[..., None]
-    found = [one.flatten().nonzero()[:, 0] for one in stays]
-    most = max(len(one) for one in found)
-    return torch.stack([one[torch.arange(most, device=one.device) % len(one)] for one in found])
+    points, around = xyz.transpose(1, 2), centres.transpose(1, 2)
+    owner = nearest_neighbours(points.detach(), around.detach(), 1)[1]
+    near = nearest_neighbours(around.detach(), points.detach(), min(_NEAR, points.shape[1]))[1]
+    own = index_points(owner, near)[..., 0] == torch.arange(around.shape[1], device=xyz.device)[:, None]
+    squares = (index_points(points, near) - around[:, :, None]).square().sum(3)
+    count = counts(owner[..., 0], around.shape[1]).to(xyz.dtype)
+    return count, (squares.clamp_min(1e-12).sqrt() * own).sum(2)
+
+
+def chosen(xyz: Tensor, number: Tensor, count: int) -> Tensor:
+    """Indexes (batch, ``count``) of points that stay, of proposals ``xyz`` (batch, 3, points), those of a parent
+    together.
+
+    The first ``round(number)`` of each parent's are taken; of these ``count``, far from one another where they are
+    more, and from the first anew where they are fewer.
+    """
+    proposals = xyz.shape[2] // number.shape[1]
+    stays = (torch.arange(proposals, device=number.device) < torch.round(number)[..., None]).flatten(1)
+    kept = []
+    for cloud, mask in zip(xyz.detach().transpose(1, 2), stays, strict=True):
+        # On the meta device there are no numbers to go by.
+        found = torch.arange(count, device=mask.device) if mask.is_meta else mask.nonzero()[:, 0]
+        if len(found) > count:
+            found = found[farthest_point_sample(cloud[found][None], count)[0]]
+        kept.append(found[torch.arange(count, device=found.device) % len(found)])
+    return torch.stack(kept)
 
 
 def directions() -> Tensor:
-    """The 42 corners of an icosahedron whose edges are halved, on the unit sphere, and the zero vector: (43, 3)."""
+    """The zero vector, and the 42 corners on the unit sphere of an icosahedron whose edges are halved: (43, 3).
+
+    They are in the order of their coordinates before the middles of the edges are moved out to the sphere.
+    """
     golden = (1 + 5**0.5) / 2
-    cycle = [np.roll([0.0, a, b * golden], turn) for turn in range(3) for a in (-1, 1) for b in (-1, 1)]
-    corners = np.array(cycle)
-    gaps = np.linalg.norm(corners[:, None] - corners, axis=2)
-    middles = [corners[i] + corners[j] for i in range(12) for j in range(i) if gaps[i, j] < 2.1]
-    sphere = np.array([*corners, *middles])
-    sphere /= np.linalg.norm(sphere, axis=1, keepdims=True)
-    return torch.tensor(np.concatenate([sphere, np.zeros((1, 3))]), dtype=torch.float32)
-
-
-def _mean_length(offset: Tensor, number: Tensor, children: int) -> Tensor:
-    """How long a point's offsets are in the mean, of those that stay: (batch, points)."""
-    length = torch.unflatten(offset.square().sum(1).clamp_min(1e-12).sqrt(), 1, (-1, children))
-    stays = torch.arange(children, device=offset.device) < torch.round(number.detach())[..., None]
-    return (length * stays).sum(2) / stays.sum(2)
+    corners = np.array([np.roll([0.0, a, b * golden], turn) for turn in range(3) for a in (-1, 1) for b in (-1, 1)])
+    corners /= np.linalg.norm(corners, axis=1, keepdims=True)
+    edge = np.linalg.norm(corners[:, None] - corners, axis=2) < 1.1
+    middles = [(corners[i] + corners[j]) / 2 for i in range(12) for j in range(i) if edge[i, j]]
+    solid = np.array([*corners, *middles])
+    solid = solid[np.lexsort(np.round(solid.T[::-1], 9))]
+    sphere = solid / np.linalg.norm(solid, axis=1, keepdims=True)
+    return torch.tensor(np.concatenate([np.zeros((1, 3)), sphere]), dtype=torch.float32)
 
 
 def _at(x: Tensor, index: Tensor) -> Tensor:

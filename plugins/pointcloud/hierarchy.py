@@ -52,7 +52,7 @@ class PointHierarchy(PointSetModel):
                 here = sets[level]
                 y = None if here is None else self.h_a[key](here)
                 y_hats[f"y{key}"] = self._codec(key).code(y, None, stream.at(f"y{key}"))
-                parts.insert(0, self.h_s[key](y_hats[f"y{key}"]))
+                parts.append(self.h_s[key](y_hats[f"y{key}"]))
             raised = self.up[key](torch.cat(parts, 1))
         return {"x_hat": self.g_s(raised), "y_hat": y_hats}
 

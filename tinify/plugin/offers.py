@@ -13,7 +13,8 @@ HOME, IN_PROCESS = "tinify-codec", "in this process"
 TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 _OP = re.compile(r"[A-Za-z_]\w*::[A-Za-z_]\w*", re.ASCII)
 OPEN_MODULES = tuple(
-    f"tinify.{part}" for part in ("datasets", "entropy_models", "latent_codecs", "layers", "losses", "models", "zoo")
+    f"tinify.{part}"
+    for part in ("datasets", "entropy_models", "latent_codecs", "layers", "losses", "models", "transforms", "zoo")
 )
 _COMMAND = re.compile(r"[a-z][a-z0-9_]*(-[a-z0-9_]+)*")
 

@@ -1,5 +1,6 @@
-"""Colour transforms of picture tensors."""
+"""Colour transforms of picture tensors, and what plugins add."""
 
+from tinify.names import names_of
 from tinify.transforms.functional import rgb2ycbcr, ycbcr2rgb, yuv_420_to_444, yuv_444_to_420
 from tinify.transforms.transforms import RGB2YCbCr, YCbCr2RGB, YUV420To444, YUV444To420
 
@@ -13,3 +14,5 @@ __all__ = [
     "yuv_420_to_444",
     "yuv_444_to_420",
 ]
+
+__getattr__ = names_of(__name__)
