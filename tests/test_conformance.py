@@ -27,6 +27,8 @@ COLOURED = {"type": "checkerboard_conv", "out": 16, "kernel": 3}
 POINTWISE = [{"type": "conv", "out": 12, "kernel": 1, "stride": 1}, "leaky_relu"]
 PREDICTED = [*POINTWISE, {"type": "conv", "out": 16, "kernel": 1, "stride": 1}, {"type": "offset", "value": 2.0}]
 
+POINTS = [{"type": "pointcloud/conv", "out": 8}, "pointcloud/batch_norm", "relu"]
+
 VIDEO_HYPERPRIOR = {
     "type": "video/hyperprior",
     "hyper_encoder": [{"type": "conv", "out": 4}],
@@ -120,6 +122,53 @@ CASES = {
             "num_levels": 3,
         }
     ],
+    "pointcloud/conv": [{"out": 8}, {"out": 6, "groups": 2}],
+    "pointcloud/batch_norm": [{}],
+    "pointcloud/group_norm": [{}, {"groups": 2}],
+    "pointcloud/gain": [{}, {"factor": 10.0}],
+    "pointcloud/max_pool": [{"points": 3}],
+    "pointcloud/unfold": [{"points": 2}, {"points": 4, "interleaved": True}],
+    "pointcloud/set_abstraction": [{"out": [8, 12], "ratio": 3, "radius": 1.5, "neighbours": 4}],
+    "pointcloud/set_pool": [{"out": [8, 12], "points": 3}],
+    "pointcloud/density_down": [{"ratio": 3, "hidden": 8, "neighbours": 4}],
+    "pointcloud/autoencoder": [
+        {
+            "g_a": [*POINTS, {"type": "pointcloud/max_pool", "points": 16}],
+            "latent_codec": "entropy_bottleneck",
+            "g_s": [{"type": "pointcloud/conv", "out": 48}, {"type": "pointcloud/unfold", "points": 16}],
+        }
+    ],
+    "pointcloud/hierarchy": [
+        {
+            "levels": [True, True],
+            "down": {"type": "pointcloud/set_abstraction", "out": [8], "ratio": 4, "radius": 1.0, "neighbours": 4},
+            "h_a": [{"type": "pointcloud/conv", "out": 4}],
+            "latent_codec": "entropy_bottleneck",
+            "h_s": [{"type": "pointcloud/conv", "out": 8}],
+            "up": [{"type": "pointcloud/conv", "out": 16}, {"type": "pointcloud/unfold", "points": 4}],
+            "g_s": [{"type": "pointcloud/conv", "out": 3}],
+        }
+    ],
+    "model:pointcloud/density_preserving": [
+        {
+            "ratios": [2, 3],
+            "candidates": 4,
+            "embed": [{"type": "pointcloud/conv", "out": 4}],
+            "down": {"type": "pointcloud/density_down", "ratio": "g", "hidden": 8, "neighbours": 4},
+            "feat": "entropy_bottleneck",
+            "xyz_analysis": [{"type": "pointcloud/conv", "out": 4}, {"type": "pointcloud/gain", "factor": 10.0}],
+            "xyz": "entropy_bottleneck",
+            "xyz_synthesis": [{"type": "pointcloud/conv", "out": 3}],
+            **{
+                prefix + name: [*parted, {"type": "pointcloud/conv", "out": out}]
+                for prefix, parted in (("", [{"type": "pointcloud/unfold", "points": 4}]), ("refine_", []))
+                for name, out in (("weights", 43), ("scale", 1), ("features", 4))
+            },
+            "number": [{"type": "pointcloud/conv", "out": 1}],
+        }
+    ],
+    "pointcloud/rate_distortion": [{}, {"lmbda": 100.0}],
+    "loss:pointcloud/density_preserving": [{}],
     "picture_codec:compressai": [],  # needs CompressAI: tests/peers has it
     "rate_distortion": [{}, {"metric": "ms-ssim", "lmbda": 8.73}],
     "autoencoder": [
@@ -134,6 +183,7 @@ CASES = {
         },
     ],
 }
+SETS = ["conv", "batch_norm", "group_norm", "gain", "max_pool", "unfold", "set_abstraction", "set_pool", "density_down"]
 INPUTS = {
     "hyperprior": Sig(12),
     "latent_codec:gain": Sig(12),
@@ -141,6 +191,7 @@ INPUTS = {
     "video/hyperprior": Sig(12),
     "vbr/hyper": Sig(12),
     "vbr/hyperprior": Sig(12),
+    **{f"pointcloud/{name}": Sig(8, 4, 1) for name in SETS},
     "quadtree": (Sig(8, 4), Sig(4, 8)),
     "channel_groups": (Sig(8, 4), Sig(4, 4)),
 }

@@ -144,7 +144,13 @@ def test_what_has_no_default_gets_a_small_value(plugin_host: PluginHost) -> None
 
 
 # Side information has to fit a slot that has to be filled, or one slot another.
-GIVEN = ("vbr/raster_scan", "video/scale_space_flow")
+GIVEN = (
+    "vbr/raster_scan",
+    "video/scale_space_flow",
+    "pointcloud/autoencoder",
+    "pointcloud/hierarchy",
+    "pointcloud/density_preserving",
+)
 
 
 @pytest.mark.parametrize("part", [part for part in get_registry().components() if part.name not in GIVEN], ids=str)

@@ -22,6 +22,7 @@ from tinify.container import Box, Container, Header, Tile
 from tinify.errors import CheckpointError, CorruptFileError, CorruptStreamError, ImageError, InputError, WrongModelError
 from tinify.images import Picture, as_picture, read_picture
 from tinify.models import CompressionModel
+from tinify.models.domain import PICTURES
 from tinify.ops import compute_padding
 
 # Pictures beyond this side are coded in tiles, so that memory stays bounded; neighbours overlap and are cross-faded.
@@ -58,6 +59,9 @@ class Codec:
     ) -> None:
         if model.architecture is None:
             raise CheckpointError("a codec needs a model built from a spec, whose id its files can carry")
+        if model.domain.command != PICTURES.command:
+            name, domain = model.architecture.name, model.domain
+            raise CheckpointError(f"{name} codes {domain.name}, not {PICTURES.name}: use `{domain.command}`")
         if precision not in PRECISIONS:
             raise InputError(f"unknown precision {precision!r}: expected one of {', '.join(PRECISIONS)}")
         model.ensure_tables()

@@ -28,8 +28,8 @@ class PointCodec:
     """A model with weights as a codec of clouds.
 
     A cloud is coded in blocks of at most ``block`` points that lie together, each moved into the unit ball. Models that
-    take an exact number of points are given the points of a block again where it has fewer, and of those that they
-    decode, as many are kept as the block had, far from one another; others say themselves how many there are.
+    take an exact number of points are given the points of a block again where it has fewer. Of the points that are
+    decoded no more are kept than the block had, far from one another; ``hrtzxf2022-pcc-rec`` may give a few less.
 
     >>> import tinify
     >>> codec = PointCodec(tinify.create_model("sfu2023-pcc-rec-pointnet", points=64, M=16).eval())
@@ -122,8 +122,8 @@ class PointCodec:
         return [one.block.placed(self._as_many(points, one.points)) for one, points in decoded]
 
     def _as_many(self, points: Tensor, count: int) -> Points:
-        """Of the points of a block as many as it had, where the model does not say how many."""
-        if self.model.exact and len(points) > count:
+        """Of the points of a block no more than it had, far from one another."""
+        if len(points) > count:
             points = points[farthest_point_sample(points[None], count)[0]]
         found: Points = points.cpu().numpy().astype(np.float32)
         return found

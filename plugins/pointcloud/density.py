@@ -40,11 +40,10 @@ class DensityDown(nn.Module):
         own = index_points(owner, near)[..., 0] == torch.arange(kept.shape[1], device=x.device)[:, None]
         own[..., 0] = True  # of points in one place, one may own all others
         offset = (index_points(xyz, near) - centres[:, :, None]).permute(0, 3, 1, 2)
-        count = counts(owner[..., 0], kept.shape[1]).to(x.dtype)[:, None]
         embedded = [
             self.embed_features(features, kept, near, offset, own),
             self.embed_positions(offset, own),
-            self.embed_densities(count),
+            self.embed_densities(own.sum(2, keepdim=True).transpose(1, 2).to(x.dtype)),
         ]
         before = x[:, 3:].gather(2, kept[:, None].expand(-1, x.shape[1] - 3, -1))
         return torch.cat([centres.transpose(1, 2), before + self.post_conv(torch.cat(embedded, 1))], 1)
@@ -107,12 +106,6 @@ def attended(weights: Tensor, values: Tensor, own: Tensor) -> Tensor:
     """The mean of values (batch, channels, points, neighbours) by the softmax of weights, over a point's own."""
     scores = weights.masked_fill(~own[:, None], -torch.inf)
     return (F.softmax(scores, 3) * values).sum(3)
-
-
-def counts(owner: Tensor, size: int) -> Tensor:
-    """How often each number below ``size`` stands in ``owner``, (batch, points): (batch, size)."""
-    zeros = torch.zeros(len(owner), size, dtype=owner.dtype, device=owner.device)
-    return zeros.scatter_add(1, owner, torch.ones_like(owner))
 
 
 def _dense(inputs: int, hidden: int, outputs: int) -> nn.Sequential:

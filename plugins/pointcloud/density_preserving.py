@@ -13,7 +13,6 @@ from torch.nn import functional as F
 from tinify.latent_codecs import LatentCodec
 from tinify.latent_codecs.stream import Stream
 
-from .density import counts
 from .flow import PointSetModel
 from .sets import farthest_point_sample, index_points, nearest_neighbours
 
@@ -114,16 +113,15 @@ class DensityPreserving(PointSetModel):
 
 
 def density(xyz: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
-    """How many of ``xyz`` (batch, 3, points) are nearer to each of ``centres`` than to the others, and how far those of
-    its sixteen nearest are that do, added: (batch, centres) both.
+    """How many of the sixteen of ``xyz`` (batch, 3, points) that are nearest to each of ``centres`` are nearer to it
+    than to the others, and how far these are, added: (batch, centres) both.
     """
     points, around = xyz.transpose(1, 2), centres.transpose(1, 2)
     owner = nearest_neighbours(points.detach(), around.detach(), 1)[1]
     near = nearest_neighbours(around.detach(), points.detach(), min(_NEAR, points.shape[1]))[1]
     own = index_points(owner, near)[..., 0] == torch.arange(around.shape[1], device=xyz.device)[:, None]
     squares = (index_points(points, near) - around[:, :, None]).square().sum(3)
-    count = counts(owner[..., 0], around.shape[1]).to(xyz.dtype)
-    return count, (squares.clamp_min(1e-12).sqrt() * own).sum(2)
+    return own.sum(2).to(xyz.dtype), (squares.clamp_min(1e-12).sqrt() * own).sum(2)
 
 
 def chosen(xyz: Tensor, number: Tensor, count: int) -> Tensor:

@@ -17,6 +17,7 @@ class Clouds(Domain):
     """Clouds (batch, points, 3), about within the unit ball; decoded ones may have another number of points."""
 
     name: ClassVar[str] = "point clouds"
+    command: ClassVar[str] = "tinify points compress"
     limits: ClassVar[tuple[float, float] | None] = None
     same_size: ClassVar[bool] = False
     training: ClassVar[str] = "tinify_plugins.pointcloud.training:CloudFeed"

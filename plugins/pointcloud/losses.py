@@ -69,8 +69,9 @@ class RateDistortionLoss_hrtzxf2022(nn.Module):  # noqa: N801 - the field's name
 
     ``chamfer_loss`` of the cloud and the levels below it, ``mean_distance_loss`` and ``upsample_num_loss`` of what a
     point was said to stand for against what the nearest of the encoder's does, ``pts_num_loss`` of how many points
-    there are, ``latent_xyzs_loss`` of the positions that are coded; ``rec_loss`` is their sum by weight. ``lmbda`` is
-    what this is multiplied by, or a mapping of the weights. Normals are not coded.
+    there are, over the batch, ``latent_xyzs_loss`` of the positions that are coded; ``rec_loss`` is the Chamfer
+    distance of the cloud alone. ``lmbda`` multiplies all but the rate, or is a mapping of the weights. Normals are not
+    coded.
     He, Ren, Tang, Zhang, Xue, Fu: Density-preserving Deep Point Cloud Compression, CVPR 2022, section 3.4.
     """
 
@@ -97,8 +98,8 @@ class RateDistortionLoss_hrtzxf2022(nn.Module):  # noqa: N801 - the field's name
     def forward(self, output: dict[str, Any], target: Tensor | Mapping[str, Tensor]) -> dict[str, Tensor]:
         weights, losses = self.lmbda, _rates(output, _cloud(target))
         levels = [
-            sum(one.mean() for one in chamfer_squares(*(xyz.transpose(1, 2) for xyz in pair)))
-            for pair in zip(output["xyz_hat_"], output["gt_xyz_"], strict=True)
+            torch.stack([one.mean() for one in chamfer_squares(*(xyz.transpose(1, 2) for xyz in pair))]).sum()
+            for pair in zip(reversed(output["xyz_hat_"]), output["gt_xyz_"], strict=True)
         ]
         shares = zip(weights["chamfer_layers"], levels, strict=False)
         chamfer = torch.stack([share * level for share, level in shares]).sum()
@@ -107,14 +108,15 @@ class RateDistortionLoss_hrtzxf2022(nn.Module):  # noqa: N801 - the field's name
             "latent_xyzs": (output["latent_xyz_hat"] - output["gt_latent_xyz"]).square().mean(),
             "mean_distance": _against(output, "mean_distance_hat_", "gt_mean_distance_"),
             "upsample_num": _against(output, "upsample_num_hat_", "gt_downsample_num_"),
-            "pts_num": _mean(
-                (number.sum(1) - finer.shape[2]).abs().mean()
-                for number, finer in zip(output["upsample_num_hat_"], output["gt_xyz_"], strict=False)
+            "pts_num": _sum(
+                (number.sum(1) - finer.shape[2]).abs().sum()
+                for number, finer in zip(output["upsample_num_hat_"], reversed(output["gt_xyz_"]), strict=True)
             ),
         }
         losses |= {f"{name}_loss": value for name, value in named.items()}
-        losses["rec_loss"] = torch.stack([weights[name] * value for name, value in named.items()]).sum()
-        losses["loss"] = weights["bpp"] * losses["bpp_loss"] + weights["rec"] * losses["rec_loss"]
+        losses["rec_loss"] = levels[0]
+        distortion = torch.stack([weights[name] * value for name, value in named.items()]).sum()
+        losses["loss"] = weights["bpp"] * losses["bpp_loss"] + weights["rec"] * distortion
         return losses
 
     def example(self) -> tuple[dict[str, Any], Tensor]:
@@ -124,37 +126,37 @@ class RateDistortionLoss_hrtzxf2022(nn.Module):  # noqa: N801 - the field's name
         def some(*size: int) -> Tensor:
             return torch.rand(2, *size, generator=generator)
 
-        sizes = (27, 9, 3)
         target = some(27, 3)
-        levels = [target.transpose(1, 2), *(some(3, size) for size in sizes[1:])]
         output = {
-            "x_hat": some(30, 3).clamp(0.1),
+            "x_hat": some(28, 3),
             "likelihoods": {"latent_feat": some(8, 3) * 0.9 + 0.05},
-            "gt_xyz_": levels,
-            "xyz_hat_": [some(3, size + 1) for size in sizes],
+            "gt_xyz_": [target.transpose(1, 2), some(3, 9)],
+            "xyz_hat_": [some(3, 12), some(3, 28)],
             "latent_xyz_hat": some(3, 3),
             "gt_latent_xyz": some(3, 3),
         }
         for name in ("upsample_num_hat_", "mean_distance_hat_"):
-            output[name] = [some(size + 1) for size in sizes[1:]]
+            output[name] = [some(3), some(12)]
         for name in ("gt_downsample_num_", "gt_mean_distance_"):
-            output[name] = [some(size) for size in sizes[1:]]
+            output[name] = [some(9), some(3)]
         return output, target
 
 
 def _against(output: dict[str, Any], told: str, known: str) -> Tensor:
-    """How far what was told of every point is from what is known of the nearest of the encoder's, over the levels."""
-    levels = zip(output["xyz_hat_"][1:], output["gt_xyz_"][1:], output[told], output[known], strict=True)
-    return _mean(_level(*level) for level in levels)
+    """How far what was told of the decoder's points is from what is known of the nearest of the encoder's, added."""
+    told_of, known_of = output[told], output[known][::-1]
+    made, had = output["xyz_hat_"][:-1], output["gt_xyz_"][:0:-1]
+    near = [
+        nearest_neighbours(xyz_hat.detach().transpose(1, 2), xyz.transpose(1, 2), 1)[1][..., 0]
+        for xyz_hat, xyz in zip(made, had, strict=True)
+    ]
+    # The points that are coded keep their order.
+    wanted = [known_of[0], *(one.gather(1, index) for one, index in zip(known_of[1:], near, strict=True))]
+    return torch.stack([(a - b).abs().mean() for a, b in zip(told_of, wanted, strict=True)]).sum()
 
 
-def _level(xyz_hat: Tensor, xyz: Tensor, told: Tensor, known: Tensor) -> Tensor:
-    _, near = nearest_neighbours(xyz_hat.detach().transpose(1, 2), xyz.transpose(1, 2), 1)
-    return (told - known.gather(1, near[..., 0])).abs().mean()
-
-
-def _mean(values: Any) -> Tensor:
-    return torch.stack(list(values)).mean()
+def _sum(values: Any) -> Tensor:
+    return torch.stack(list(values)).sum()
 
 
 def _bits(output: dict[str, Any]) -> dict[str, Tensor]:

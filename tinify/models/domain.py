@@ -11,15 +11,16 @@ from torch import Tensor
 class Domain:
     """Pictures, (batch, channels, height, width) in [0, 1]. A model of something else has a subclass's as ``domain``.
 
-    ``limits`` are those of decoded values, None where there are none; with ``same_size`` what comes out is as large as
-    what went in; ``training`` names, as ``module:attribute``, what `tinify train` draws and measures with, a
-    ``tinify.training.feed.Feed``.
+    ``command`` is the one that makes files of them; ``limits`` are those of decoded values, None where there are none;
+    with ``same_size`` what comes out is as large as what went in; ``training`` names, as ``module:attribute``, what
+    `tinify train` draws and measures with, a ``tinify.training.feed.Feed``.
 
     >>> Domain().example(3, (4, 6)).shape
     torch.Size([2, 3, 4, 6])
     """
 
     name: ClassVar[str] = "photographs"
+    command: ClassVar[str] = "tinify compress"
     limits: ClassVar[tuple[float, float] | None] = (0.0, 1.0)
     same_size: ClassVar[bool] = True
     training: ClassVar[str] = "tinify.training.pictures:PictureFeed"

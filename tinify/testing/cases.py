@@ -72,7 +72,8 @@ class Case:
 
     def sizes(self) -> list[tuple[int, ...]]:
         """Three sizes of the first input, (height, width) if it has two axes: multiples of the unit, even and odd."""
-        return [size[: self._first().axes] for size in PICTURES.extents(self.unit)]
+        sizes = PICTURES.extents(self.unit)
+        return [(height * width // self.unit,) for height, width in sizes] if self._first().axes == 1 else sizes
 
     def tensors(self, size: tuple[int, ...] | None = None, batch: int = 2, seed: int = 0) -> list[Tensor]:
         """A normal float32 tensor for each input that there is, the first of that ``size``."""
@@ -188,7 +189,7 @@ def _candidates(component: Component, arguments: Mapping[str, Any]) -> Iterable[
     if component.kind in ("model", "coder", "loss", "picture_codec"):
         return [()]
     own = [value for value in arguments.values() if type(value) is int and value > 0]
-    ys = [Sig(channels, _STRIDE) for channels in (*_CHANNELS, *own)]
+    ys = [Sig(channels, _STRIDE, axes) for axes in (2, 1) for channels in (*_CHANNELS, *own)]
     if component.kind != "latent_codec":
         return [(y,) for y in ys]
     return [(y, *side) for y in ys for side in ((), (y.with_channels(2 * y.channels),), (y,))]

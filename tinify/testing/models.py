@@ -89,7 +89,7 @@ def check_gradients(case: Case) -> None:
     with torch.enable_grad():
         out = model(x)
         rate = torch.stack([-torch.log(likelihood).sum() for likelihood in out["likelihoods"].values()]).sum()
-        given = [value for key, value in out.items() if key != "x_hat" and isinstance(value, Tensor)]
+        given = [value for key, part in out.items() if key not in ("x_hat", "likelihoods") for value in _tensors(part)]
         distance = (out["x_hat"] - x if out["x_hat"].shape == x.shape else out["x_hat"]).square().sum()
         distance = distance + sum(value.square().sum() for value in given if value.requires_grad)
         assert_gradients(model, rate + 1000 * distance + own_loss(model))
@@ -109,6 +109,11 @@ def sample(case: Case, model: CompressionModel, index: int = 0) -> Tensor:
     extents = model.domain.extents(case.unit)
     generator = torch.Generator().manual_seed(0)
     return model.domain.example(model.channels, extents[index % len(extents)], generator=generator)
+
+
+def _tensors(part: Any) -> list[Tensor]:
+    """The tensors in what a forward returns beside: one, or a list of them."""
+    return [one for one in (part if isinstance(part, list) else [part]) if isinstance(one, Tensor)]
 
 
 def _decoded(case: Case, state: bytes, strings: Sequence[Sequence[bytes]], shape: Any) -> Tensor:
