@@ -16,6 +16,7 @@ from small_faces import SMALL, each, each_flat, same_state, small
 from torch import nn
 
 import tinify
+from tinify import registry
 from tinify.checkpoint import load_checkpoint, model_digest, save_model
 from tinify.codec import Codec
 from tinify.entropy_models import EntropyBottleneck, GaussianConditional
@@ -300,3 +301,13 @@ def test_entry_points(name: str) -> None:
         entry(1, metric="psnr")
     with pytest.raises(InputError, match="import-compressai"):
         entry(1, pretrained=True)
+
+
+def test_entry_points_are_those_of_the_plugins_that_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tinify.zoo.image_models.items() < tinify.zoo.models.items()
+    assert {"ssf2020", "mbt2018-vbr"} <= set(tinify.zoo.models)
+    assert "mbt2018" in repr(tinify.zoo.models)
+    monkeypatch.setattr(registry, "_current", registry.Registry(disabled=["vbr", "video"]))
+    assert dict(tinify.zoo.models) == tinify.zoo.image_models
+    with pytest.raises(KeyError):
+        tinify.zoo.models["ssf2020"]

@@ -308,8 +308,9 @@ def test_a_checkpoint_of_a_face_is_that_of_the_spec(tmp_path: Path) -> None:
 
 
 def test_the_fields_entry_points() -> None:
-    from tinify.zoo import bmshj2018_hyperprior_vbr, mbt2018_vbr  # type: ignore[attr-defined]
+    from tinify.zoo import bmshj2018_hyperprior_vbr, mbt2018_vbr, models  # type: ignore[attr-defined]
 
+    assert models["mbt2018-vbr"] is mbt2018_vbr
     assert bmshj2018_hyperprior_vbr(N=8, M=12).vr_entbttlnck
     assert not mbt2018_vbr(quality=0, N=8, M=12).vr_entbttlnck
     for wrong in ({"quality": 3}, {"metric": "ms-ssim"}, {"pretrained": True}):

@@ -15,7 +15,7 @@ from tinify.entropy_models import EntropyModel, GaussianConditional
 from tinify.entropy_models.base import TABLE_BUFFERS
 from tinify.errors import CheckpointError, InputError, TinifyError, UnknownNameError
 from tinify.models import CompressionModel, build_model
-from tinify.models.faces import FACES, Face
+from tinify.models.faces import FACES, PublishedModel
 from tinify.models.state_dict import differences
 from tinify.registry import get_registry
 from tinify.spec import Architecture, Spec
@@ -74,15 +74,17 @@ def import_checkpoint(path: Path | str, arch: str | None = None, *, compat: bool
     return model.eval()
 
 
-def architectures() -> dict[str, type[Face]]:
-    """What can be imported: for each name, that of its spec, the face that says how CompressAI lays it out.
+def architectures() -> dict[str, type[PublishedModel]]:
+    """What can be imported: for each name, that of its spec, the class that says how CompressAI lays it out.
+
+    Those of tinify, and every :class:`~tinify.models.faces.PublishedModel` that a plugin puts under ``tinify.models``.
 
     >>> sorted(architectures())[:2]
     ['bmshj2018-factorized', 'bmshj2018-factorized-relu']
     """
     offered = [name.load() for name in get_registry().names().values() if name.module == "tinify.models"]
-    known = [face for face in FACES if face.__module__.startswith("tinify.models.")]
-    known += [face for face in offered if isinstance(face, type) and issubclass(face, Face)]
+    known: list[type[PublishedModel]] = [face for face in FACES if face.__module__.startswith("tinify.models.")]
+    known += [face for face in offered if isinstance(face, type) and issubclass(face, PublishedModel)]
     return {face.SPEC: face for face in known}
 
 
@@ -100,7 +102,7 @@ def _last(key: str) -> str:
     return key.rpartition(".")[2]
 
 
-def _fit(face: type[Face], tensors: Tensors) -> Fit:
+def _fit(face: type[PublishedModel], tensors: Tensors) -> Fit:
     """Compares with the architecture at the size that the tensors show; nothing is allocated for it."""
     try:
         with torch.device("meta"):

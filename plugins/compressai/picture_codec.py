@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from tinify.errors import CorruptFileError, InputError, MissingPackageError, UnknownNameError
 from tinify.evaluation.codec import PictureCodec, Pixels
+from tinify.models.faces import Face
 from tinify.ops import compute_padding
 
 from .file import PADDING, stride_of
@@ -33,7 +34,7 @@ class CompressaiCodec(PictureCodec):
     """
 
     def __init__(self, architecture: str, checkpoint: str | None = None, quality: int = 4) -> None:
-        known = architectures()
+        known = _pictures()
         if architecture not in known:
             raise UnknownNameError.among("architecture of CompressAI", architecture, known)
         models = _import()
@@ -88,6 +89,11 @@ class CompressaiCodec(PictureCodec):
         return torch.Size(-(-side // PADDING) * PADDING // self._stride for side in (height, width))
 
 
+def _pictures() -> dict[str, type[Face]]:
+    """Those of the architectures that code a picture."""
+    return {name: face for name, face in architectures().items() if issubclass(face, Face)}
+
+
 def _import() -> Any:
     try:
         with warnings.catch_warnings():
@@ -105,7 +111,7 @@ def _untrained(package: Any, architecture: str, quality: int) -> Any:
         torch.manual_seed(0)  # every process has the same
         make = package.zoo.image_models.get(architecture)
         if make is None:  # it has this one without qualities
-            return getattr(package.models, architectures()[architecture].__name__)()
+            return getattr(package.models, _pictures()[architecture].__name__)()
         try:
             return make(quality=quality, metric="mse", pretrained=False)
         except ValueError as error:

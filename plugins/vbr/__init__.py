@@ -138,7 +138,7 @@ def tinify_names() -> list[Name]:
         ),
         *(
             Name("tinify.zoo", name, f"tinify_plugins.vbr.zoo:{name}")
-            for name in ("bmshj2018_hyperprior_vbr", "mbt2018_mean_vbr", "mbt2018_vbr")
+            for name in ("bmshj2018_hyperprior_vbr", "mbt2018_mean_vbr", "mbt2018_vbr", "vbr_models")
         ),
         Name("tinify.entropy_models", "EntropyBottleneckVbr", "tinify_plugins.vbr.bottleneck:EntropyBottleneckVbr"),
     ]

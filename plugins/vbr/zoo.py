@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from tinify.errors import InputError
@@ -34,6 +35,14 @@ def mbt2018_vbr(
 ) -> JointAutoregressiveHierarchicalPriorsVbr:
     """An untrained :class:`JointAutoregressiveHierarchicalPriorsVbr`, likewise."""
     return _entry(JointAutoregressiveHierarchicalPriorsVbr, quality, metric, pretrained, kwargs)
+
+
+vbr_models: dict[str, Callable[..., ScaleHyperpriorVbr]] = {
+    "bmshj2018-hyperprior-vbr": bmshj2018_hyperprior_vbr,
+    "mbt2018-mean-vbr": mbt2018_mean_vbr,
+    "mbt2018-vbr": mbt2018_vbr,
+}
+"""The entry points by name."""
 
 
 def _entry(face: type[_Model], quality: int, metric: str, pretrained: bool, options: dict[str, Any]) -> _Model:

@@ -61,6 +61,7 @@ class VideoHyperprior:
     slots={
         **{f"{part}_{side}coder": Slot("transform") for part in ("img", "motion", "res") for side in ("en", "de")},
         **{f"{part}_hyperprior": Slot("latent_codec") for part in ("img", "motion", "res")},
+        "coder": Slot("coder", optional=True),
     },
 )
 class ScaleSpaceFlow:
@@ -113,6 +114,8 @@ def tinify_names() -> list[Name]:
         Name("tinify.datasets", "RawVideoSequence", "tinify_plugins.video.raw:RawVideoSequence"),
         Name("tinify.datasets", "VideoFolder", "tinify_plugins.video.datasets:VideoFolder"),
         Name("tinify.datasets", "VideoFormat", "tinify_plugins.video.raw:VideoFormat"),
+        Name("tinify.zoo", "ssf2020", "tinify_plugins.video.zoo:ssf2020"),
+        Name("tinify.zoo", "video_models", "tinify_plugins.video.zoo:video_models"),
     ]
 
 

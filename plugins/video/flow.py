@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tinify.coders import Coder
 from tinify.errors import CorruptStreamError, InputError
 from tinify.latent_codecs import Decode, Encode, Estimate, LatentCodec
 from tinify.latent_codecs.stream import Stream
@@ -25,7 +26,7 @@ class ScaleSpaceModel(CompressionModel):
     (frames, 3, height, width); sides are multiples of the stride, 128 in the published one. The flow is told once,
     by :meth:`keyframe` and :meth:`inter`, against a stream; ``forward``, ``compress`` and ``decompress`` are three
     readings of it. A frame is predicted from what the decoder has of the one before, so that encoder and decoder never
-    drift apart.
+    drift apart. ``coder`` writes the strings of every entropy model; rANS by default.
     Agustsson, Minnen, Johnston, Ballé, Hwang, Toderici: Scale-Space Flow for End-to-End Optimized Video Compression,
     CVPR 2020.
     """
@@ -43,6 +44,7 @@ class ScaleSpaceModel(CompressionModel):
         res_hyperprior: LatentCodec,
         num_levels: int = 5,
         sigma0: float = 1.5,
+        coder: Coder | None = None,
     ) -> None:
         super().__init__()
         self.img_encoder, self.img_decoder, self.img_hyperprior = img_encoder, img_decoder, img_hyperprior
@@ -51,6 +53,8 @@ class ScaleSpaceModel(CompressionModel):
         self.res_encoder, self.res_decoder, self.res_hyperprior = res_encoder, res_decoder, res_hyperprior
         self.num_levels = num_levels
         self.sigma0 = sigma0
+        if coder is not None:
+            self.use_coder(coder)
 
     def keyframe(self, x: Tensor | None, stream: Stream) -> Tensor:
         """What the decoder has of a frame coded by itself; ``x`` is None when decoding."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from tinify.entropy_models import EntropyBottleneck
-from tinify.errors import InputError, StateDictError
+from tinify.errors import InputError
 from tinify.models import create_model
-from tinify.models.state_dict import checked, size_of
+from tinify.models.faces import PublishedModel
 
 from .flow import ScaleSpaceModel
 
@@ -24,7 +24,7 @@ class _NotAListError(InputError, RuntimeError):
     """A clip that is no list of frames."""
 
 
-class ScaleSpaceFlow(ScaleSpaceModel):
+class ScaleSpaceFlow(PublishedModel, ScaleSpaceModel):
     """The spec ``ssf2020`` with the field's calls and keys.
 
     ``forward(frames)`` takes a list; ``compress(frames)`` returns the strings and shapes of every frame, in lists of
@@ -41,30 +41,18 @@ class ScaleSpaceFlow(ScaleSpaceModel):
     [torch.Size([1, 3, 128, 128]), torch.Size([1, 3, 128, 128])]
     """
 
+    SPEC = "ssf2020"
+    SIZES: ClassVar = {"N": ("img_encoder.0.weight", 0), "M": ("img_encoder.6.weight", 0)}
+
     def __init__(
         self, num_levels: int = 5, sigma0: float = 1.5, scale_field_shift: float = 1.0, **parameters: Any
     ) -> None:
-        built: Any = create_model("ssf2020", **parameters)
+        built: Any = create_model(self.SPEC, **parameters)
         super().__init__(**{slot: getattr(built, slot) for slot in _SLOTS}, num_levels=num_levels, sigma0=sigma0)
         self.scale_field_shift = scale_field_shift
         if (num_levels, sigma0) == (built.num_levels, built.sigma0):
             self.architecture, self.spec_node = built.architecture, built.spec_node
         self._register_state_dict_hook(_by_the_fields_names)  # type: ignore[no-untyped-call]
-
-    @classmethod
-    def from_state_dict(cls, state_dict: Mapping[str, Tensor]) -> Self:
-        """The model of a state dict, of the size that its tensors show.
-
-        Raises :class:`~tinify.errors.StateDictError` for that of another architecture, and for NaN or infinite weights.
-        """
-        tensors = checked(state_dict)
-        try:
-            sizes = {"N": ("img_encoder.0.weight", 0), "M": ("img_encoder.6.weight", 0)}
-            model = cls(**{name: size_of(tensors, key, axis) for name, (key, axis) in sizes.items()})
-        except KeyError as error:
-            raise StateDictError(f"these weights are not those of {cls.__name__}: they have no {error}") from error
-        model.load_state_dict(tensors)
-        return model
 
     def forward(self, frames: Sequence[Tensor]) -> dict[str, Any]:  # type: ignore[override]
         """Returns ``{"x_hat": [...], "likelihoods": [...]}``, for each frame: nested mappings by part and latent."""

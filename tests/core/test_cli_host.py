@@ -98,7 +98,7 @@ def test_plugins_are_listed_with_what_they_give(acme: Registry) -> None:
     owners = [owner.namespace for owner in acme.spec_owners().values()]
     assert gives["specs"] == {"spec": owners.count("specs")}
     assert gives["vbr"]["spec"] == owners.count("vbr") == 3
-    assert gives["vbr"]["name"] == 9
+    assert gives["vbr"]["name"] == 10
     assert gives["vocabulary"]["layer"] == len(
         [p for p in acme.components("layer") if p.provider and p.provider.namespace == "vocabulary"]
     )

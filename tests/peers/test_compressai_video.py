@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from peer import peer
+from tinify_plugins.compressai.importing import import_checkpoint
 from tinify_plugins.video.scale_space import gaussian_volume
 from torch import Tensor
 
@@ -71,6 +73,19 @@ def test_strings_both_ways(pair: tuple[Any, Any]) -> None:
     crossed = zip(ours.decompress(other, their_shapes), theirs.decompress(mine, my_shapes), strict=True)
     for a, b in crossed:
         torch.testing.assert_close(a, b, atol=1e-5, rtol=0)
+
+
+def test_a_checkpoint_is_imported(pair: tuple[Any, Any], tmp_path: Path) -> None:
+    _, theirs = pair
+    torch.save({"epoch": 3, "state_dict": theirs.state_dict()}, tmp_path / "checkpoint.pth.tar")
+    model = import_checkpoint(tmp_path / "checkpoint.pth.tar")
+    assert model.architecture is not None
+    assert (model.architecture.name, model.architecture.parameters) == ("ssf2020", {"N": 128, "M": 192})
+    strings, _ = theirs.compress(clip())
+    flat = [*reversed(strings[0])]
+    for frame in strings[1:]:
+        flat += [*reversed(frame["motion"]), *reversed(frame["residual"])]
+    assert model.compress(clip())["strings"] == flat
 
 
 def test_gradients(pair: tuple[Any, Any]) -> None:

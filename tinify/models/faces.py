@@ -12,43 +12,23 @@ from torch import Tensor, nn
 from tinify.errors import StateDictError, TinifyError
 from tinify.latent_codecs import LatentCodec
 from tinify.models.autoencoder import Autoencoder
-from tinify.models.base import warn_deprecated
+from tinify.models.base import CompressionModel, warn_deprecated
 from tinify.models.build import create_model
 from tinify.models.state_dict import bare_key, checked, differences, present_key, respelt, size_of
 
 FACES: list[type[Face]] = []
 
 
-class Face(Autoencoder):
-    """A published architecture as a class: its parts, made by the spec :attr:`SPEC`, under the field's names.
+class PublishedModel(CompressionModel):
+    """A published architecture as a class of the field's calls and keys; the spec :attr:`SPEC` says what it is.
 
-    :attr:`PARTS` maps those names to paths in the latent codec. Where there are any, the latent codec, which says the
-    flow, holds the very same modules without being a registered child, so that no key appears twice. A module put
-    under one of the names (``self.h_a = ...`` in a subclass) is the codec's part from then on.
+    What is told of weights in a file stands here, of whatever they code: those who know only the file find the class
+    by it. ``spec_model()`` is the same model under the keys of its spec.
     """
 
     SPEC: ClassVar[str]
-    PARTS: ClassVar[Mapping[str, str]] = {}
     SIZES: ClassVar[Mapping[str, tuple[str, int]]] = {}
     """Where a state dict shows a parameter: the key of a tensor, and its axis."""
-
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        if "SPEC" in vars(cls):
-            FACES.append(cls)
-
-    def __init__(
-        self, entropy_bottleneck_channels: int | None = None, init_weights: bool | None = None, **parameters: Any
-    ) -> None:
-        built: Any = create_model(self.SPEC, **parameters)
-        super().__init__(built.g_a, built.latent_codec, built.g_s, built.channels)
-        warn_deprecated(entropy_bottleneck_channels, init_weights)
-        self.spec_node = built.spec_node
-        self.architecture = built.architecture
-        self.downsampling_factor = built.architecture.stride
-        """Height and width of a picture are multiples of it."""
-        for name, value in parameters.items():
-            setattr(self, name, value)
 
     @classmethod
     def from_state_dict(cls, state_dict: Mapping[str, Tensor]) -> Self:
@@ -76,6 +56,35 @@ class Face(Autoencoder):
     def parameters_of(cls, state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
         """The arguments that make a model of the sizes in a state dict; ``KeyError`` where it does not show them."""
         return {name: size_of(state_dict, key, axis) for name, (key, axis) in cls.SIZES.items()}
+
+
+class Face(PublishedModel, Autoencoder):
+    """A published image model as a class: its parts, made by the spec :attr:`SPEC`, under the field's names.
+
+    :attr:`PARTS` maps those names to paths in the latent codec. Where there are any, the latent codec, which says the
+    flow, holds the very same modules without being a registered child, so that no key appears twice. A module put
+    under one of the names (``self.h_a = ...`` in a subclass) is the codec's part from then on.
+    """
+
+    PARTS: ClassVar[Mapping[str, str]] = {}
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "SPEC" in vars(cls):
+            FACES.append(cls)
+
+    def __init__(
+        self, entropy_bottleneck_channels: int | None = None, init_weights: bool | None = None, **parameters: Any
+    ) -> None:
+        built: Any = create_model(self.SPEC, **parameters)
+        super().__init__(built.g_a, built.latent_codec, built.g_s, built.channels)
+        warn_deprecated(entropy_bottleneck_channels, init_weights)
+        self.spec_node = built.spec_node
+        self.architecture = built.architecture
+        self.downsampling_factor = built.architecture.stride
+        """Height and width of a picture are multiples of it."""
+        for name, value in parameters.items():
+            setattr(self, name, value)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """As of every model; takes the keys of a tinify checkpoint as well."""

@@ -2,6 +2,7 @@
 
 from tinify.names import names_of
 from tinify.zoo.codecs import codec_for, compress, decompress, load_codec, load_model
+from tinify.zoo.entries import EntryPoints
 from tinify.zoo.image import (
     bmshj2018_factorized,
     bmshj2018_factorized_relu,
@@ -17,8 +18,8 @@ from tinify.zoo.image import (
 )
 from tinify.zoo.pretrained import load_pretrained, load_state_dict
 
-models = {**image_models}
-"""Every entry point of the field by its name, ``models["mbt2018"](quality=3)``."""
+models = EntryPoints()
+"""Every entry point of the field by its name, ``models["mbt2018"](quality=3)``, those of plugins among them."""
 
 __all__ = [
     "bmshj2018_factorized",
