@@ -41,6 +41,7 @@ NAMES = (
     "docs/kernels.md",
     "docs/models.md",
     "docs/plugins.md",
+    "docs/point-clouds.md",
     "docs/specs.md",
     "docs/training.md",
     "docs/variable-rate.md",
