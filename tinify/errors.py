@@ -40,8 +40,8 @@ class UnknownNameError(TinifyError):
     """No component, spec, preset or parameter of that name."""
 
     @classmethod
-    def among(cls, what: str, name: str, known: Iterable[str]) -> UnknownNameError:
-        """The error for ``name``, with the nearest known name and the list of all.
+    def among(cls, what: str, name: str, known: Iterable[str], reason: str = "") -> UnknownNameError:
+        """The error for ``name``, with the nearest known name and the list of all, and why one may be missing there.
 
         >>> str(UnknownNameError.among("layer", "gnd", ["conv", "gdn"]))
         "unknown layer 'gnd': did you mean 'gdn'? There are: conv, gdn"
@@ -50,7 +50,7 @@ class UnknownNameError(TinifyError):
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
         hint = f" did you mean {near[0]!r}?" if near else ""
         listing = f" There are: {', '.join(names)}" if names else " There are none."
-        return cls(f"unknown {what} {name!r}:{hint}{listing}")
+        return cls(f"unknown {what} {name!r}:{hint}{listing}{f' ({reason})' if reason else ''}")
 
 
 class SpecError(TinifyError):

@@ -152,11 +152,15 @@ class Registry:
         return " ".join(filter(None, found)) or (f"there are: {', '.join(names)}" if names else "there are none")
 
     def missing(self, name: str) -> str:
-        """Why the plugin that would have ``name`` gives nothing: "" if that is not the reason."""
+        """Why the plugin that would have ``name`` gives nothing: "" if that is not the reason.
+
+        A name without a namespace may be of any of tinify's own plugins that give nothing.
+        """
         namespace, slash, _ = name.partition("/")
-        for plugin in self._plugins:
-            if plugin.status != "ok" and (plugin.namespace == namespace if slash else plugin.at_home):
-                return f"{plugin} is {plugin.status}: {plugin.reason}"
+        mute = [one for one in self._plugins if one.status != "ok"]
+        found = [one for one in mute if (one.namespace == namespace if slash else one.at_home)]
+        if found:
+            return "; ".join(f"{plugin} is {plugin.status}: {plugin.reason}" for plugin in found)
         if slash and not any(plugin.namespace == namespace for plugin in self._plugins):
             return f"no plugin {namespace!r} is installed"
         return ""

@@ -116,6 +116,32 @@ def test_a_required_plugin_must_be_ok(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "is required, and disabled: TINIFY_DISABLE_PLUGINS" in err
 
 
+@pytest.mark.parametrize(
+    ("plugin", "command", "spec"),
+    [
+        ("vbr", None, "mbt2018-mean-vbr"),
+        ("video", "video", "ssf2020"),
+        ("pointcloud", "points", "hrtzxf2022-pcc-rec"),
+    ],
+)
+def test_a_family_can_be_left_out_without_trace(
+    plugin: str, command: str | None, spec: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TINIFY_DISABLE_PLUGINS", raising=False)
+    monkeypatch.setattr(tinify.registry, "_current", None)
+    without = ["-p", f"no:{plugin}"]
+    listed = succeed(*without, "list")
+    assert spec not in listed
+    assert f"{plugin}/" not in listed
+    assert command is None or f"\n  {command} " not in succeed(*without, "--help")
+    for words in (["show", spec], ["validate", spec], *([[command, "info", "x"]] if command else [])):
+        monkeypatch.setattr(tinify.registry, "_current", None)
+        status, out, err = run(*without, *words)
+        assert status == 2
+        assert f"plugin {plugin} " in out + err
+        assert "disabled" in out + err
+
+
 @pytest.mark.parametrize("words", [["-p", "no:specs"], ["-p", "no:vocabulary", "-p", "no:specs"]])
 def test_a_plugin_can_be_left_out(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TINIFY_DISABLE_PLUGINS", raising=False)

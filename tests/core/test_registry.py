@@ -48,7 +48,13 @@ def test_first_party_parts_have_bare_names() -> None:
 
 def test_components_are_sorted_and_of_the_kind_asked_for() -> None:
     registry = get_registry()
-    assert [found.name for found in registry.components("model")] == ["autoencoder", "video/scale_space_flow"]
+    assert [found.name for found in registry.components("model")] == [
+        "autoencoder",
+        "pointcloud/autoencoder",
+        "pointcloud/density_preserving",
+        "pointcloud/hierarchy",
+        "video/scale_space_flow",
+    ]
     everything = registry.components()
     assert everything == [
         found for kind in dict.fromkeys(p.kind for p in everything) for found in registry.components(kind)

@@ -57,7 +57,8 @@ class _Lazy(click.Group):
             reason = get_registry().missing(f"{cmd_name.partition('-')[0]}/")
             if reason and not reason.startswith("no plugin"):
                 raise PluginError(f"no command {cmd_name!r}: {reason}")
-            raise UnknownNameError.among("command", cmd_name, {*_COMMANDS, *offered})
+            reason = get_registry().missing(cmd_name)
+            raise UnknownNameError.among("command", cmd_name, {*_COMMANDS, *offered}, reason)
         found = offered[cmd_name].load()
         if not isinstance(found, click.Command):
             raise PluginError(f"{offered[cmd_name]} of {offered[cmd_name].provider} is {found!r}: no click command")

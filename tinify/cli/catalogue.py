@@ -90,7 +90,7 @@ def show_command(name: str, preset: str | None, as_json: bool) -> None:
         raise InputError(f"{parts[0]} has no presets: leave --preset {preset} out")
     elif not parts:
         known = {*registry.spec_files(), *(part.name for part in registry.components())}
-        raise UnknownNameError.among("component or spec", name, known)
+        raise UnknownNameError.among("component or spec", name, known, registry.missing(name))
     if as_json:
         click.echo(json.dumps(shown, indent=1))
         return
