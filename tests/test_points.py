@@ -279,6 +279,28 @@ def test_faces_share_weights_with_their_specs(face: Any) -> None:
         face.from_state_dict({"strange": torch.zeros(2)})
 
 
+@pytest.mark.parametrize("face", FACES)
+def test_the_fields_checkpoints_are_imported(face: Any, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = face().eval()
+    torch.save({"state_dict": model.state_dict()}, tmp_path / "theirs.pth.tar")
+    status, said = run("import-compressai", tmp_path / "theirs.pth.tar", tmp_path / "ours.safetensors")
+    assert status == 0, said
+    assert face.SPEC in said
+    codec = PointCodec(tinify.load_model(tmp_path / "ours.safetensors"))
+    points = cloud(1024)
+    np.testing.assert_array_equal(codec.decompress(codec.compress(points)), _through(model, codec, points))
+
+
+def _through(model: Any, codec: PointCodec, points: Points) -> Points:
+    """What a face makes of a cloud of one block."""
+    block = Block.of(points)
+    with torch.no_grad():
+        x_hat = model({"pos": torch.from_numpy(block.points)[None]})["x_hat"][0]
+    found: Points = block.placed(codec._as_many(x_hat, len(points)))
+    return found
+
+
 def test_a_face_of_another_size() -> None:
     channels = {"g_a": [3, 64, 64, 64, 128, 32], "g_s": [32, 256, 512, 192]}
     model = PointNetReconstructionPccModel(num_points=64, num_channels=channels)

@@ -62,11 +62,11 @@ def import_checkpoint(path: Path | str, arch: str | None = None, *, compat: bool
     if fits[name].differences:
         raise CheckpointError(f"{path} {_explain(tensors, name, nearest, fits)}")
     face = faces[name]
-    sizes = face.parameters_of(tensors)
-    theirs = face(**sizes)
+    theirs = face(**face.parameters_of(tensors))
     own = theirs.state_dict()
     theirs.load_state_dict(own | _without_constants(path, _without_empty(tensors), own))
-    model = build_model(_architecture(name, sizes, compat))
+    assert theirs.architecture is not None
+    model = build_model(_architecture(name, theirs.architecture.parameters, compat))
     model.load_state_dict(theirs.spec_model().state_dict())
     for place, part in model.entropy_models():
         _check_tables(path, place, part)
@@ -88,9 +88,9 @@ def architectures() -> dict[str, type[PublishedModel]]:
     return {face.SPEC: face for face in known}
 
 
-def _architecture(name: str, sizes: Mapping[str, Any], compat: bool) -> Architecture:
+def _architecture(name: str, parameters: Mapping[str, Any], compat: bool) -> Architecture:
     coder = "model: {coder: compat}\n" if compat else ""
-    return Spec.loads(f"tinify: 1\nname: {name}\nextends: {name}\n{coder}", f"<{name}>").elaborate(**sizes)
+    return Spec.loads(f"tinify: 1\nname: {name}\nextends: {name}\n{coder}", f"<{name}>").elaborate(**parameters)
 
 
 def _without_empty(tensors: Tensors) -> dict[str, Tensor]:

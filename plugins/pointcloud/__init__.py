@@ -16,6 +16,8 @@ Channels = Annotated[int, Range(1, 16384)]
 Points = Annotated[int, Range(1, 4096)]
 DIRECTIONS = 43
 
+_CODER = Slot("coder", optional=True)
+
 
 class Pointwise:
     """A layer that keeps the shape."""
@@ -154,7 +156,7 @@ class PointDensityDown:
     "model",
     "pointcloud/autoencoder",
     target="tinify_plugins.pointcloud.autoencoder:PointAutoencoder",
-    slots={"g_a": Slot("transform"), "latent_codec": Slot("latent_codec"), "g_s": Slot("transform")},
+    slots={"g_a": Slot("transform"), "latent_codec": Slot("latent_codec"), "g_s": Slot("transform"), "coder": _CODER},
 )
 class PointAutoencoder:
     """Transform coding of a set of points: y = g_a(x), coded by a latent codec, x_hat = g_s(y_hat)."""
@@ -179,6 +181,7 @@ class PointAutoencoder:
         "h_s": Slot("transform", each="levels", optional=True),
         "up": Slot("transform", each="levels"),
         "g_s": Slot("transform"),
+        "coder": _CODER,
     },
 )
 class PointHierarchy:
@@ -224,6 +227,7 @@ _EACH = ("down", "weights", "scale", "features", "number", "refine_weights", "re
         "xyz": Slot("latent_codec"),
         "xyz_synthesis": Slot("transform"),
         **{name: Slot("transform", each="ratios") for name in _EACH},
+        "coder": _CODER,
     },
 )
 class PointDensityPreserving:

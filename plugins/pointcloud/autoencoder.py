@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from tinify.coders import Coder
 from tinify.latent_codecs import LatentCodec
 from tinify.latent_codecs.stream import Stream
 
@@ -18,9 +19,10 @@ class PointAutoencoder(PointSetModel):
     Ulhaq, Bajić: Learned Point Cloud Compression for Classification, MMSP 2023.
     """
 
-    def __init__(self, g_a: nn.Module, latent_codec: LatentCodec, g_s: nn.Module) -> None:
+    def __init__(self, g_a: nn.Module, latent_codec: LatentCodec, g_s: nn.Module, coder: Coder | None = None) -> None:
         super().__init__()
         self.g_a, self.latent_codec, self.g_s = g_a, latent_codec, g_s
+        self.use_coder(coder)
 
     def code(self, x: Tensor | None, stream: Stream) -> dict[str, Any]:
         y = None if x is None else self.g_a(x)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tinify.coders import Coder
 from tinify.latent_codecs import LatentCodec
 from tinify.latent_codecs.stream import Stream
 
@@ -53,6 +54,7 @@ class DensityPreserving(PointSetModel):
         refine_features: Sequence[nn.Module],
         ratios: Sequence[int] = (3, 3, 3),
         candidates: int = 8,
+        coder: Coder | None = None,
     ) -> None:
         super().__init__()
         self.embed, self.down = embed, nn.ModuleList(down)
@@ -62,6 +64,7 @@ class DensityPreserving(PointSetModel):
         self.refine_weights, self.refine_scale, self.refine_features = map(
             nn.ModuleList, (refine_weights, refine_scale, refine_features)
         )
+        self.use_coder(coder)
         self.ratios, self.candidates = tuple(ratios), candidates
         self.register_buffer("directions", directions(), persistent=False)
 

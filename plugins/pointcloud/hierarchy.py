@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tinify.coders import Coder
 from tinify.latent_codecs import LatentCodec
 from tinify.latent_codecs.stream import Stream
 
@@ -33,10 +34,12 @@ class PointHierarchy(PointSetModel):
         up: Children,
         g_s: nn.Module,
         levels: Sequence[bool] = (False, True, True),
+        coder: Coder | None = None,
     ) -> None:
         super().__init__()
         self.down, self.h_a, self.latent_codec, self.h_s, self.up = map(_named, (down, h_a, latent_codec, h_s, up))
         self.g_s = g_s
+        self.use_coder(coder)
         self._coded = [level for level, coded in enumerate(levels, 1) if coded]
 
     def code(self, x: Tensor | None, stream: Stream) -> dict[str, Any]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from tinify.errors import InputError, StateDictError
+from tinify.errors import InputError
 from tinify.models import create_model
-from tinify.models.state_dict import checked, size_of
+from tinify.models.faces import PublishedModel
+from tinify.models.state_dict import size_of
 
 from .autoencoder import PointAutoencoder
 from .density_preserving import DensityPreserving
@@ -21,10 +22,9 @@ from .hierarchy import PointHierarchy
 Rename = tuple[str, str | Callable[[re.Match[str]], str]]
 
 
-class _Face(PointSetModel):
+class _Face(PublishedModel, PointSetModel):
     """A spec's model under the field's keys: :attr:`KEYS` are patterns of ours, and what the field has instead."""
 
-    SPEC: ClassVar[str]
     KEYS: ClassVar[Sequence[Rename]] = ()
     OVER_TWO_AXES: ClassVar[str] = r"(?!)"
     """Which of the field's keys are of convolutions over two axes, where ours are over one."""
@@ -47,25 +47,6 @@ class _Face(PointSetModel):
         built._buffers |= self._buffers
         built.coder = self.coder
         return built.train(self.training)
-
-    @classmethod
-    def parameters_of(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-        """The arguments of a model of the sizes in a state dict; ``KeyError`` where it does not show them."""
-        return {}
-
-    @classmethod
-    def from_state_dict(cls, state_dict: Mapping[str, Tensor]) -> Self:
-        """The model of a state dict, of the size that its tensors show.
-
-        Raises :class:`~tinify.errors.StateDictError` for that of another architecture, and for NaN or infinite weights.
-        """
-        tensors = checked(state_dict)
-        try:
-            model = cls(**cls.parameters_of(tensors))
-        except KeyError as error:
-            raise StateDictError(f"these weights are not those of {cls.__name__}: they have no {error}") from error
-        model.load_state_dict(tensors)
-        return model
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         for ours, own in self.spec_model().state_dict().items():
@@ -123,8 +104,8 @@ class PointNetReconstructionPccModel(_Face, PointAutoencoder):
         self._take(points=num_points, M=latent)
 
     @classmethod
-    def parameters_of(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-        latent, points = size_of(tensors, "g_a.12.weight", 0), size_of(tensors, "g_s.5.weight", 0) // 3
+    def parameters_of(cls, state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
+        latent, points = size_of(state_dict, "g_a.12.weight", 0), size_of(state_dict, "g_s.5.weight", 0) // 3
         channels = {"g_a": [3, 64, 64, 64, 128, latent], "g_s": [latent, 256, 512, 3 * points]}
         return {"num_points": points, "num_channels": channels}
 
@@ -155,6 +136,11 @@ class PointNet2SsgReconstructionPccModel(_Face, PointHierarchy):
 
     def __init__(self) -> None:
         self._take()
+
+    @classmethod
+    def parameters_of(cls, state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
+        size_of(state_dict, "down._1.mlp_convs.0.weight", 0)
+        return {}
 
     def compress(self, input: Given) -> dict[str, Any]:
         packed = super().compress(input)
@@ -226,6 +212,6 @@ class DensityPreservingReconstructionPccModel(_Face, DensityPreserving):
         self._take(dim=feat_dim, hidden=hidden_dim)
 
     @classmethod
-    def parameters_of(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-        hidden, features = (size_of(tensors, f"pre_conv.{layer}.weight", 0) for layer in (0, 3))
+    def parameters_of(cls, state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
+        hidden, features = (size_of(state_dict, f"pre_conv.{layer}.weight", 0) for layer in (0, 3))
         return {"feat_dim": features, "hidden_dim": hidden}
