@@ -3,11 +3,11 @@
 Floors: a module imports only from lower ones, so that ``import tinify`` and the listing commands need no torch.
 
     F0   errors
-    F1   chunks, coders, environment, files, machine, optimizers, plugin, samples, transforms
+    F1   chunks, coders, environment, files, machine, optimizers, plugin, samples
     F2   ans, container, host, ops
     F3   distributions, images, registry
     F4   entropy_coders, kernels, names, spec, weights
-    F5   builder, datasets, entropy_models, layers, metrics
+    F5   builder, datasets, entropy_models, layers, metrics, transforms
     F6   latent_codecs, losses
     F7   models
     F8   checkpoint

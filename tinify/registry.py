@@ -149,7 +149,9 @@ class Registry:
         names = sorted(name for kind, name in known if kind in kinds)
         found = [f"did you mean {near!r}?" for near in difflib.get_close_matches(bare, names, n=1, cutoff=0.6)]
         found += [self.missing(bare)]
-        return " ".join(filter(None, found)) or (f"there are: {', '.join(names)}" if names else "there are none")
+        # Those of other namespaces would make every list long: who wants one has written a namespace.
+        alike = [one for one in names if ("/" in one) == ("/" in bare)] or names
+        return " ".join(filter(None, found)) or (f"there are: {', '.join(alike)}" if alike else "there are none")
 
     def missing(self, name: str) -> str:
         """Why the plugin that would have ``name`` gives nothing: "" if that is not the reason.
