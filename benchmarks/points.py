@@ -152,7 +152,7 @@ def main(
     torch.set_num_threads(1)
     try:
         given = read_clouds(clouds, count, points)
-        codecs = [(*learned(path), path.stem) for path in models]
+        codecs = [(*learned(path), path.parent.name if path.stem == "model" else path.stem) for path in models]
         codecs += [("Draco", by_draco(bits), f"{bits} bits") for bits in DRACO_BITS]
         coded = [[code(cloud) for cloud in given] for _, code, _ in codecs]
     except TinifyError as error:
