@@ -151,7 +151,7 @@ def means(found: list[Measured]) -> dict[tuple[str, str], Measured]:
         key: Measured(
             *key,
             "mean",
-            sum(one.bytes for one in group),
+            round(fmean(one.bytes for one in group)),
             fmean(one.bpp for one in group),
             fmean(one.psnr for one in group),
             fmean(one.psnr_yuv for one in group),
@@ -179,9 +179,11 @@ def draw(found: list[Measured], path: Path) -> None:
         place.set_xlabel("bits per pixel")
         place.set_ylabel(label)
         place.set_xscale("log")
-        place.grid(alpha=0.3, which="both")
+        place.minorticks_off()
+        place.set_xticks([0.01, 0.02, 0.05, 0.1, 0.2, 0.5], ["0.01", "0.02", "0.05", "0.1", "0.2", "0.5"])
+        place.grid(alpha=0.3)
         place.legend()
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=90)
 
 
 @click.command()

@@ -186,7 +186,8 @@ def install(where: Path) -> None:
 
 
 def commands() -> list[str]:
-    lines = [line.partition("#")[0] for page in PAGES for block in blocks("sh", page) for line in block.splitlines()]
+    texts = [block.replace("\\\n", " ") for page in PAGES for block in blocks("sh", page)]
+    lines = [line.partition("#")[0] for text in texts for line in text.splitlines()]
     return [line.strip() for line in lines if re.match(r"(TINIFY_\w+=\S* )?tinify ", line)]
 
 
