@@ -124,7 +124,8 @@ def _check_recipe(path: Path, state: TrainingState, recipe: Recipe, changes: Map
     assert state.model.architecture is not None
     if architecture.id != state.model.architecture.id:
         raise CheckpointError(
-            f"{path} is a run of another model than the recipe's, for all its name: name another --out"
+            f"{path} is a run of another model than the recipe's, for all its name: go on by the recipe that it wrote, "
+            f"{path.with_name(RECIPE)}, or name another --out"
         )
     asked, running = resolved(recipe, architecture), json.loads(json.dumps(state.config.as_dict()))
     begun = state.origin.get("recipe", {})
