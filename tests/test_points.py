@@ -332,7 +332,7 @@ def test_training_from_the_command_line(name: str, loss: str, tmp_path: Path) ->
     np.savez(tmp_path / "data" / "few.npz", train=random.random((3, 1200, 3)), test=random.random((2, 1200, 3)))
     write_cloud(tmp_path / "data" / "large.npy", Cloud(random.random((20000, 3), np.float32)))
     arguments = ["train", name, "--data", tmp_path / "data", "--val", tmp_path / "data" / "few.npz", "--lmbda", 10]
-    arguments += ["--batch", 2, "--crop", 1024, "--save-every", 2, "--validate-every", 2, "--lr", 1e-3, "-q"]
+    arguments += ["--batch", 2, "--save-every", 2, "--validate-every", 2, "--lr", 1e-3, "-q"]
     plain, parted = tmp_path / "plain", tmp_path / "parted"
     sizes = [word for pair in SPECS[name].items() for word in ("--set", "{}={}".format(*pair))]
     runs: list[tuple[Path, int, list[Any]]] = [
@@ -348,6 +348,7 @@ def test_training_from_the_command_line(name: str, loss: str, tmp_path: Path) ->
     assert all(torch.equal(tensor, states[1][key]) for key, tensor in states[0].items())
     recipe = (plain / "recipe.yaml").read_text()
     assert loss in recipe
+    assert "crop: 1024" in recipe
     rows = (plain / "log.csv").read_text().splitlines()
     assert rows[-1].split(",")[-1]
 

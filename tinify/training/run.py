@@ -25,6 +25,9 @@ from tinify.training.surroundings import add_start, surroundings
 
 RECIPE, ENVIRONMENT = "recipe.yaml", "environment.json"
 
+# Settings that a spec may advise.
+_ADVICE = ("metric", "loss", "lmbda", "crop")
+
 
 def begin(
     recipe: Recipe,
@@ -97,7 +100,7 @@ def resolved(recipe: Recipe, architecture: Architecture) -> dict[str, Any]:
 
     ``lmbda`` is None where nothing says it.
     """
-    advice = {key: value for key, value in architecture.training.items() if key in ("metric", "loss", "lmbda")}
+    advice = {key: value for key, value in architecture.training.items() if key in _ADVICE}
     if isinstance(advice.get("loss"), dict):
         advice["loss"] = json.dumps(advice["loss"])
     metric = recipe.settings.get("metric", advice.get("metric", "mse"))
