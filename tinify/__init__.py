@@ -8,13 +8,14 @@ Floors: a module imports only from lower ones, so that ``import tinify`` and the
     F3   distributions, images, registry
     F4   entropy_coders, kernels, names, spec, weights
     F5   builder, datasets, entropy_models, layers, metrics, transforms
-    F6   latent_codecs, losses
-    F7   models
-    F8   checkpoint
-    F9   codec, training
-    F10  evaluation, targets, zoo
-    F11  testing
-    F12  cli
+    F6   exact, losses
+    F7   latent_codecs
+    F8   models
+    F9   checkpoint
+    F10  codec, training
+    F11  evaluation, targets, zoo
+    F12  testing
+    F13  cli
 """
 
 from __future__ import annotations

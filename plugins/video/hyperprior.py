@@ -15,6 +15,7 @@ class ScaleMeanHyperprior(LatentCodec):
     Agustsson et al.: Scale-Space Flow for End-to-End Optimized Video Compression, CVPR 2020, section 3.4.
     """
 
+    decides = ("hyper_decoder_mean", "hyper_decoder_scale")
     part = ""
 
     def __init__(

@@ -18,6 +18,8 @@ class LatentCodec(nn.Module):
     that stands alone.
     """
 
+    decides: tuple[str, ...] = ()
+    """Names of the parts that a decoder runs before its last symbol: they choose coding tables, or are fed to those."""
     result = "y_hat"
     part = "y"
     exact_estimate = True

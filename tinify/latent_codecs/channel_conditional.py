@@ -20,6 +20,8 @@ class ChannelConditionalLatentCodec(LatentCodec):
     Minnen, Singh: Channel-wise Autoregressive Entropy Models for Learned Image Compression, ICIP 2020.
     """
 
+    decides = ("context",)
+
     def __init__(self, y: GaussianConditionalLatentCodec, channels: int, groups: int = 4, hidden: int = 128) -> None:
         super().__init__()
         if channels % groups or y.chunks != ("scales", "means"):

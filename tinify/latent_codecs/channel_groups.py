@@ -24,6 +24,8 @@ class ChannelGroupsLatentCodec(LatentCodec):
     Contextual Adaptive Coding, CVPR 2022.
     """
 
+    decides = ("channel_context",)
+
     def __init__(
         self,
         latent_codec: Mapping[str, LatentCodec],

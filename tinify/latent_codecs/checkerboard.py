@@ -27,6 +27,7 @@ class CheckerboardLatentCodec(LatentCodec):
     He, Zheng, Sun, Wang, Qin: Checkerboard Context Model for Efficient Learned Image Compression, CVPR 2021.
     """
 
+    decides = ("context_prediction", "entropy_parameters")
     y: LatentCodec
 
     def __init__(

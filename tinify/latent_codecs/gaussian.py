@@ -23,6 +23,8 @@ class GaussianConditionalLatentCodec(LatentCodec):
     Minnen et al., NeurIPS 2018, section 2.
     """
 
+    decides = ("entropy_parameters", "split")
+
     def __init__(
         self,
         scale_table: Sequence[float] | None = None,

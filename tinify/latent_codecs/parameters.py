@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tinify.errors import InputError
+from tinify.exact.head import IndexHead
 
-_LINKS = {"identity": lambda scales: scales, "softplus": F.softplus}
+LINKS: dict[str, Callable[[Tensor], Tensor]] = {"identity": lambda scales: scales, "softplus": F.softplus}
 _NAMES = ("scales", "means", "weights")
 
 
-class Chunks:
+class Chunks(nn.Module):
     """Splits predicted channels into scales, means and mixture weights, whatever the order they were predicted in.
 
     ``scale_link`` maps the predicted scales to positive ones: ``"identity"`` leaves that to the entropy model's lower
@@ -33,12 +34,15 @@ class Chunks:
                 "chunks must be 'scales', or 'scales' and 'means' (and 'weights', of a mixture), in the order they are "
                 f"predicted; got {chunks!r}"
             )
-        if scale_link not in _LINKS:
-            raise InputError(f"unknown scale_link {scale_link!r}: expected one of {', '.join(_LINKS)}")
+        if scale_link not in LINKS:
+            raise InputError(f"unknown scale_link {scale_link!r}: expected one of {', '.join(LINKS)}")
+        super().__init__()
         self.chunks = tuple(chunks)
         self.scale_link = scale_link
+        self.head: IndexHead | None = None
+        """Takes the place of the link in a portable model."""
 
-    def __call__(self, predicted: Tensor, model: Any = None) -> list[Tensor]:
+    def forward(self, predicted: Tensor, model: Any = None) -> list[Tensor]:
         """Scales, means if predicted, weights if predicted; of ``model``, a mixture, each for all its components.
 
         Raises :class:`~tinify.errors.InputError` for weights of a model that is no mixture, and for channels that
@@ -56,7 +60,7 @@ class Chunks:
                 + (f" and of {components} components" if components > 1 else "")
             )
         parts = dict(zip(self.chunks, predicted.float().chunk(len(self.chunks), 1), strict=True))
-        parts["scales"] = _LINKS[self.scale_link](parts["scales"])
+        parts["scales"] = (self.head or LINKS[self.scale_link])(parts["scales"])
         if "weights" in parts:
             parts["weights"] = torch.unflatten(parts["weights"], 1, (components, -1)).softmax(1).flatten(1, 2)
         return [parts[name] for name in _NAMES if name in parts]

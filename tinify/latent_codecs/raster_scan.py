@@ -34,6 +34,7 @@ class RasterScanLatentCodec(LatentCodec):
     Minnen, Ballé, Toderici: Joint Autoregressive and Hierarchical Priors for Learned Image Compression, NeurIPS 2018.
     """
 
+    decides = ("context_prediction", "entropy_parameters", "split")
     exact_estimate = False
 
     def __init__(

@@ -1,0 +1,169 @@
+"""From a float model to its exact form: the parts that choose coding tables are exchanged, all others stay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+
+from tinify.errors import InputError
+from tinify.exact.choose import Seen, exact_layer, fill_activation, rounded_slope
+from tinify.exact.entry import ExactActivation
+from tinify.exact.gain import ExactGain
+from tinify.exact.layers import ExactLayer, shell_of
+from tinify.layers.gain import GainUnit
+
+LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+_MOVES = (nn.Identity, nn.PixelShuffle, nn.PixelUnshuffle)
+
+
+@dataclass(frozen=True)
+class Change:
+    """One module of a float model that has an exact form, and the activation that its entry takes over."""
+
+    path: str
+    module: nn.Module
+    slope: float = 1.0
+
+
+def changes(root: nn.Module, path: str) -> list[Change]:
+    """What has to be exchanged in a part and below, in the order of its modules.
+
+    A ReLU or leaky ReLU that stands just before a layer in an ``nn.Sequential``, or before moves of its channels, goes
+    into the layer's entry: it becomes an identity.
+    """
+    taken = _taken(root)
+    found = []
+    for name, module in root.named_modules():
+        where = ".".join(part for part in (path, name) if part)
+        if isinstance(module, LAYERS):
+            slopes = [_slope(one) for one, layer in taken.items() if layer is module]
+            found.append(Change(where, module, 1.0 if not slopes or slopes[0] is None else slopes[0]))
+        elif isinstance(module, GainUnit) or _slope(module) is not None:
+            found.append(Change(where, module))
+    return [one for one in found if one.path] if path else found
+
+
+def exchange(model: nn.Module, paths: list[str], make: Callable[[Change], nn.Module]) -> list[Change]:
+    """Puts ``make(change)`` in the place of every module to be exchanged in the parts at ``paths``."""
+    done: dict[int, nn.Module] = {}
+    listed = [change for path in paths for change in changes(model.get_submodule(path), path)]
+    taken = {id(one) for path in paths for one in _taken(model.get_submodule(path))}
+    for change in listed:
+        known = done.get(id(change.module))
+        if known is None:
+            known = nn.Identity() if id(change.module) in taken else make(change)
+            known.train(change.module.training)
+            if hasattr(change.module, "spec_node"):
+                known.spec_node = change.module.spec_node
+            done[id(change.module)] = known
+        parent, _, name = change.path.rpartition(".")
+        setattr(model.get_submodule(parent), name, known)
+    return listed
+
+
+def shell(change: Change) -> nn.Module:
+    """The exact form of a module, its integers still zero: what a checkpoint fills."""
+    module: Any = change.module
+    if isinstance(module, LAYERS):
+        return shell_of(module)
+    return ExactGain(module.log_gain.shape[1], module.points) if isinstance(module, GainUnit) else ExactActivation(0)
+
+
+def fitted(change: Change, seen: dict[int, Seen]) -> nn.Module:
+    """The exact form of a module by what came into it."""
+    module: Any = change.module
+    if isinstance(module, GainUnit):
+        return ExactGain.of(module)
+    known = seen[id(module)]
+    if not known.count:
+        raise InputError(f"{change.path} was never reached by the calibration: does the model use this part at all?")
+    try:
+        if isinstance(module, LAYERS):
+            return exact_layer(module, known, rounded_slope(change.slope))
+        made = ExactActivation(len(known.peak))
+        fill_activation(made.entry, known, rounded_slope(_slope(module) or 0.0))
+        return made
+    except InputError as error:
+        raise InputError(f"{change.path}: {error}") from error
+
+
+@contextmanager
+def watched(model: nn.Module, paths: list[str]) -> Iterator[dict[int, Seen]]:
+    """What comes into every module to be exchanged, by its id, while the model runs."""
+    seen: dict[int, Seen] = {}
+    hooks = []
+    for path in paths:
+        for change in changes(model.get_submodule(path), path):
+            if id(change.module) not in seen:
+                seen[id(change.module)] = Seen()
+                hooks.append(change.module.register_forward_pre_hook(partial(_note, seen[id(change.module)])))
+    try:
+        yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def exact_layers(model: nn.Module) -> Iterator[tuple[str, ExactLayer]]:
+    """Every exact layer of a model with its path."""
+    return ((name, part) for name, part in model.named_modules() if isinstance(part, ExactLayer))
+
+
+def use_carrier(model: nn.Module, carrier: str) -> None:
+    """Lets every exact layer compute in ``carrier``: see :mod:`tinify.exact.arithmetic`."""
+    for _, layer in exact_layers(model):
+        layer.carrier = carrier
+
+
+def _note(seen: Seen, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    seen.add(inputs[0])
+
+
+def _taken(root: nn.Module) -> dict[nn.Module, nn.Module]:
+    """The activations that the entry of a layer takes over, each with its layer."""
+    taken: dict[nn.Module, nn.Module] = {}
+    uses: dict[nn.Module, int] = {}
+    for module in root.modules():
+        for child in module.children():
+            uses[child] = uses.get(child, 0) + 1
+    for chain in _chains(root):
+        for place, module in enumerate(chain):
+            if _slope(module) is None or uses.get(module) != 1:
+                continue
+            rest = (one for one in chain[place + 1 :] if not isinstance(one, _MOVES))
+            layer = next(rest, None)
+            if isinstance(layer, LAYERS) and uses.get(layer) == 1:
+                taken[module] = layer
+    return taken
+
+
+def _chains(root: nn.Module) -> Iterator[list[nn.Module]]:
+    """Modules that run one after another: the flattened content of every outermost ``nn.Sequential``."""
+    if type(root) is nn.Sequential:
+        flat = list(_flat(root))
+        yield flat
+        inner = [one for one in flat if not isinstance(one, (*LAYERS, *_MOVES))]
+    else:
+        inner = list(root.children())
+    for child in inner:
+        yield from _chains(child)
+
+
+def _flat(chain: nn.Sequential) -> Iterator[nn.Module]:
+    for child in chain:
+        if type(child) is nn.Sequential:
+            yield from _flat(child)
+        else:
+            yield child
+
+
+def _slope(module: nn.Module) -> float | None:
+    """What an activation multiplies negative numbers by; None for any other module."""
+    if isinstance(module, nn.LeakyReLU):
+        return module.negative_slope
+    return 0.0 if isinstance(module, nn.ReLU) else None
