@@ -14,7 +14,7 @@ Floors: a module imports only from lower ones, so that ``import tinify`` and the
     F9   checkpoint
     F10  codec, training
     F11  evaluation, targets, zoo
-    F12  testing
+    F12  freezing, testing
     F13  cli
 """
 

@@ -17,8 +17,11 @@ from tinify.entropy_models.base import TABLE_BUFFERS
 from tinify.errors import CheckpointError, InputError, StateDictError
 from tinify.files import write_atomic
 from tinify.models import CompressionModel, build_model
+from tinify.models.portable import FLOAT, PORTABLE, SelfTest, check_bounds, portable_shell, settle
 from tinify.spec import Architecture
 from tinify.weights import FORMAT, read_notes
+
+_CHOOSING = ("scale_table", "scale_bound", ".thresholds")
 
 
 def model_digest(model: CompressionModel) -> bytes:
@@ -43,6 +46,21 @@ def model_digest(model: CompressionModel) -> bytes:
     return digest.digest()[:16]
 
 
+def tables_digest(model: CompressionModel) -> bytes:
+    """8 bytes over the coding tables, and over what chooses among them: scale tables and thresholds.
+
+    Raises :class:`~tinify.errors.TablesMissingError` for a model without tables.
+    """
+    model = model.spec_model()
+    digest = hashlib.sha256(b"tinify-tables-1\0")
+    for path, part in model.entropy_models():
+        digest.update(path.encode() + b"\0" + part.tables.digest)
+    for name, tensor in sorted(model.state_dict().items()):
+        if name.endswith(_CHOOSING):
+            digest.update(name.encode() + b"\0" + tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.digest()[:8]
+
+
 def save_model(model: CompressionModel, path: Path | str, *, training: Mapping[str, Any] | None = None) -> None:
     """Writes weights, tables (built if there are none) and spec to ``path``; the file is complete or absent.
 
@@ -55,6 +73,8 @@ def save_model(model: CompressionModel, path: Path | str, *, training: Mapping[s
         raise CheckpointError("only a model built from a spec can be saved: this one was assembled by hand")
     model.ensure_tables()
     notes = {"architecture": model.architecture.to_json(), "training": json.dumps(dict(training or {}))}
+    if model.arithmetic == PORTABLE:
+        notes |= {"arithmetic": PORTABLE, "self_test": model.self_test.to_json()}
     parameters = {name for name, _ in model.named_parameters()}
     tensors = {name: _halved(t) if name in parameters else t for name, t in model.state_dict().items()}
     write_safetensors(Path(path), tensors, notes)
@@ -76,14 +96,26 @@ def load_checkpoint(path: Path | str, device: torch.device | str = "cpu") -> Com
         )
     model = build_model(Architecture.from_json(notes["architecture"], str(path)))
     _check_finite(tensors, path)
+    if notes.get("arithmetic", FLOAT) not in (FLOAT, PORTABLE):
+        raise CheckpointError(
+            f"{path} is of arithmetic {notes['arithmetic']!r}, not known here: update tinify to use it"
+        )
+    portable = notes.get("arithmetic") == PORTABLE
+    if portable:
+        portable_shell(model)
+        model.self_test = SelfTest.from_json(notes.get("self_test", ""))
     load_weights(model, tensors, path)
     try:
         for _, part in model.entropy_models():
             _ = part.has_tables and part.tables
+        check_bounds(model)
     except InputError as error:
         raise CheckpointError(f"the coding tables in {path} are damaged: {error}") from error
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return model.eval()
+    model.eval()
+    if portable:
+        settle(model)
+    return model
 
 
 def load_weights(model: CompressionModel, tensors: Mapping[str, Tensor], path: Path | str) -> None:

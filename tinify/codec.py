@@ -16,13 +16,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tinify import container
-from tinify.checkpoint import model_digest
+from tinify.checkpoint import model_digest, tables_digest
 from tinify.coders.default import rans_by_default
-from tinify.container import Box, Container, Header, Tile
+from tinify.container import Box, Container, Header, Symbols, Tile
 from tinify.errors import CheckpointError, CorruptFileError, CorruptStreamError, ImageError, InputError, WrongModelError
 from tinify.images import Picture, as_picture, read_picture
+from tinify.latent_codecs.witness import witness
 from tinify.models import CompressionModel
 from tinify.models.domain import PICTURES
+from tinify.models.portable import PORTABLE, settle
 from tinify.ops import compute_padding
 
 # Pictures beyond this side are coded in tiles, so that memory stays bounded; neighbours overlap and are cross-faded.
@@ -65,10 +67,12 @@ class Codec:
         if precision not in PRECISIONS:
             raise InputError(f"unknown precision {precision!r}: expected one of {', '.join(PRECISIONS)}")
         model.ensure_tables()
+        settle(model)
         model.transform_dtype = getattr(torch, precision)
         self.model = model.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.name = model_name(model)
         self.digest = model_digest(model)
+        self.tables = tables_digest(model)
         self._device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
         self._stride = model.architecture.stride
         self._tile, self._overlap = tile, overlap
@@ -93,10 +97,11 @@ class Codec:
             return self.at(quality).compress(image)
         picture = as_picture(image)
         header = self._header(picture)
-        tiles = [self._encode(self._tensor(picture, box)) for box in header.boxes]
+        coded = [self._encode(self._tensor(picture, box)) for box in header.boxes]
+        tiles, symbols = (tile for tile, _ in coded), Symbols(self.tables, tuple(checksum for _, checksum in coded))
         alpha = None if picture.alpha is None else _pack_plane(picture.alpha)
-        packed = Container(header, tuple(tiles), picture.icc, picture.exif, alpha, quality=self._thousandths)
-        return container.write(packed)
+        kept = picture.icc, picture.exif, alpha
+        return container.write(Container(header, tuple(tiles), *kept, quality=self._thousandths, symbols=symbols))
 
     def decompress(self, data: bytes) -> Picture:
         """The picture that ``compress`` coded; a :class:`~tinify.errors.FileError` says why not."""
@@ -113,8 +118,15 @@ class Codec:
             )
         if any(max(right - left, bottom - top) > MAX_TILE for left, top, right, bottom in header.boxes):
             raise CorruptFileError(f"this file has tiles of more than {MAX_TILE} pixels a side, which no writer makes")
-        tiles, codec = iter(packed.tiles), self._as_coded(packed.quality)
-        pixels = _assemble(header, lambda box: codec._decode(next(tiles), box))
+        if header.profile != self.model.arithmetic:
+            raise CorruptFileError(
+                f"this file is of {header.profile} arithmetic, and its model of {self.model.arithmetic}"
+            )
+        if packed.symbols is not None and packed.symbols.tables != self.tables:
+            raise CorruptFileError("this file was coded with other coding tables than its model has: it is damaged")
+        checksums = [None] * len(packed.tiles) if packed.symbols is None else packed.symbols.checksums
+        tiles, codec = zip(packed.tiles, checksums, strict=True), self._as_coded(packed.quality)
+        pixels = _assemble(header, lambda box: codec._decode(*next(tiles), box))
         alpha = None if packed.alpha is None else _unpack_plane(packed.alpha, header)
         return Picture(pixels, alpha=alpha, icc=packed.icc, exif=packed.exif)
 
@@ -171,6 +183,7 @@ class Codec:
             model_digest=self.digest,
             tile_size=self._tile,
             overlap=self._overlap,
+            profile=self.model.arithmetic,
         )
 
     def _tensor(self, picture: Picture, box: Box) -> Tensor:
@@ -181,12 +194,14 @@ class Codec:
         pad, _ = compute_padding(bottom - top, right - left, min_div=self._stride)
         return F.pad(x, pad, mode="replicate").contiguous(memory_format=torch.channels_last)
 
-    def _encode(self, x: Tensor) -> Tile:
-        with rans_by_default():
+    def _encode(self, x: Tensor) -> tuple[Tile, int]:
+        """A tile, and the checksum of its symbols."""
+        with rans_by_default(), witness() as seen:
             packed = self.model.compress(x, **self._asked)
-        return Tile(strings=tuple(strings[0] for strings in packed["strings"]), shape=tuple(packed["shape"]))
+        strings = tuple(strings[0] for strings in packed["strings"])
+        return Tile(strings, shape=tuple(packed["shape"])), seen.checksum
 
-    def _decode(self, tile: Tile, box: Box) -> Tensor:
+    def _decode(self, tile: Tile, checksum: int | None, box: Box) -> Tensor:
         # What a tile's latent measures follows from its box; a file that says otherwise must not make us allocate it.
         sides = zip(self._padded(box), self._unit, strict=True)
         expected = tuple(side // self._stride * unit for side, unit in sides)
@@ -194,14 +209,26 @@ class Codec:
             raise CorruptFileError(f"a tile has a latent of {tile.shape}, where its box {box} gives {expected}")
         strings = [[string] for string in tile.strings]
         try:
-            with rans_by_default():
+            with rans_by_default(), witness() as seen:
                 x_hat = self.model.decompress(strings, torch.Size(tile.shape), **self._asked)["x_hat"]
         except CorruptStreamError as error:
-            raise CorruptStreamError(
-                "the file is whole, but its symbols do not decode: most likely floating-point arithmetic differs here "
-                f"from where it was coded; use the same processor family, torch version and threads ({error})"
-            ) from error
+            raise self._other_symbols(str(error)) from error
+        if checksum not in (None, seen.checksum):
+            raise self._other_symbols(f"their checksum is {seen.checksum:08x}, and was {checksum:08x}")
         return self._crop(x_hat, box)
+
+    def _other_symbols(self, found: str) -> CorruptStreamError:
+        """What is wrong with a file whose bytes are right, and whose symbols are not."""
+        if self.model.arithmetic == PORTABLE:
+            return CorruptStreamError(
+                f"the file is whole, but its symbols do not decode, though {self.name} is portable: is this the "
+                f"version of tinify that it was coded with, or a newer one? Please report it ({found})"
+            )
+        return CorruptStreamError(
+            "this file was written with float arithmetic on another device: its symbols do not decode here. Use a "
+            "processor of the same family, and the torch version and number of threads that it was coded with; or "
+            f"code it anew with portable weights (tinify freeze) ({found})"
+        )
 
     def _coded_shape(self) -> tuple[int, int]:
         """The spatial size that one square of the stride leaves of the latent whose size the file records."""

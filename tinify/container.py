@@ -15,8 +15,9 @@ MAX_TILES = 2**16
 MAX_QUALITY = 2**20
 
 _MAX_EXTRA = 1024
-_PROFILES = ("float32",)
-_KNOWN = ("HEAD", "QUAL", "INDX", "TILE", "ALPH", "DONE", "iccp", "exif")
+_PROFILES = ("float32", "portable")
+_KNOWN = ("HEAD", "QUAL", "INDX", "TILE", "ALPH", "DONE", "iccp", "exif", "syms")
+_TABLES, _CHECKSUM = 8, 4
 
 Box = tuple[int, int, int, int]
 
@@ -72,6 +73,16 @@ class Tile:
 
 
 @dataclass(frozen=True)
+class Symbols:
+    """What a decoder has to find: ``tables``, 8 bytes of a digest of all coding tables and the thresholds that choose
+    among them, and ``checksums``, CRC-32C of the symbols of each tile, int32 of little end in the order of coding.
+    """
+
+    tables: bytes
+    checksums: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Container:
     """A whole file. ``alpha`` is a plane coded without loss; ``extra`` are other optional chunks, (type, payload).
 
@@ -85,6 +96,7 @@ class Container:
     alpha: bytes | None = None
     extra: tuple[tuple[str, bytes], ...] = ()
     quality: int | None = None
+    symbols: Symbols | None = None
 
 
 def grid(width: int, height: int, tile_size: int, overlap: int) -> list[Box]:
@@ -134,8 +146,9 @@ def write(container: Container) -> bytes:
     if container.quality is not None and not 0 < container.quality <= MAX_QUALITY:
         raise InputError(f"quality {container.quality}: expected 1 to {MAX_QUALITY} thousandths")
     quality = None if container.quality is None else pack_number(container.quality)
-    metadata = [("QUAL", quality), ("iccp", container.icc), ("exif", container.exif), ("ALPH", container.alpha)]
-    metadata += container.extra
+    symbols = None if container.symbols is None else _pack_symbols(container.symbols, len(container.tiles))
+    metadata = [("QUAL", quality), ("syms", symbols)]
+    metadata += [("iccp", container.icc), ("exif", container.exif), ("ALPH", container.alpha), *container.extra]
     chunks = [pack_chunk("HEAD", _pack_header(container.header))]
     chunks += [pack_chunk(kind, payload) for kind, payload in metadata if payload is not None]
     tiles = [pack_chunk("TILE", _pack_tile(tile)) for tile in container.tiles]
@@ -160,6 +173,7 @@ def read(data: bytes) -> Container:
         header=header,
         tiles=tuple(_unpack_tile(chunk) for chunk in chunks if chunk.kind == "TILE"),
         quality=_unpack_quality(once.get("QUAL")),
+        symbols=_unpack_symbols(once.get("syms"), len(header.boxes)),
         icc=once.get("iccp"),
         exif=once.get("exif"),
         alpha=once.get("ALPH"),
@@ -260,6 +274,21 @@ def _unpack_quality(payload: bytes | None) -> int | None:
     if not 0 < quality <= MAX_QUALITY:
         raise corrupt(f"the quality is {quality} thousandths")
     return quality
+
+
+def _pack_symbols(symbols: Symbols, tiles: int) -> bytes:
+    if len(symbols.tables) != _TABLES or len(symbols.checksums) != tiles:
+        raise InputError(f"{len(symbols.checksums)} checksums of symbols for {tiles} tiles, and {symbols.tables!r}")
+    return symbols.tables + b"".join(checksum.to_bytes(_CHECKSUM, "little") for checksum in symbols.checksums)
+
+
+def _unpack_symbols(payload: bytes | None, tiles: int) -> Symbols | None:
+    if payload is None:
+        return None
+    if len(payload) != _TABLES + _CHECKSUM * tiles:
+        raise corrupt(f"{len(payload)} bytes do not make the checksums of {tiles} tiles")
+    checksums = (payload[place : place + _CHECKSUM] for place in range(_TABLES, len(payload), _CHECKSUM))
+    return Symbols(payload[:_TABLES], tuple(int.from_bytes(one, "little") for one in checksums))
 
 
 def _pack_tile(tile: Tile) -> bytes:

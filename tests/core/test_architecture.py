@@ -51,6 +51,7 @@ FLOORS = {
     "evaluation": 11,
     "targets": 11,
     "zoo": 11,
+    "freezing": 12,
     "testing": 12,
     "cli": 13,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import re
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from tinify.container import (
     MAX_SIDE,
     Container,
     Header,
+    Symbols,
     Tile,
     grid,
     read,
@@ -66,6 +68,7 @@ def containers(draw: st.DrawFn) -> Container:
         draw(st.binary(min_size=16, max_size=16)),
         tile_size=max(20, tile_size) if tile_size else 0,
         overlap=overlap,
+        profile=draw(st.sampled_from(["float32", "portable"])),
     )
     tile = st.builds(
         Tile,
@@ -77,7 +80,9 @@ def containers(draw: st.DrawFn) -> Container:
     block = st.none() | st.binary(max_size=30)
     extra = st.lists(st.tuples(st.sampled_from(["note", "xAZz"]), st.binary(max_size=9)), max_size=3).map(tuple)
     quality = draw(st.none() | st.integers(1, MAX_QUALITY))
-    return Container(header, tiles, draw(block), draw(block), draw(block), draw(extra), quality)
+    checksums = st.tuples(*[st.integers(0, 2**32 - 1)] * len(tiles))
+    symbols = draw(st.none() | st.builds(Symbols, st.binary(min_size=8, max_size=8), checksums))
+    return Container(header, tiles, draw(block), draw(block), draw(block), draw(extra), quality, symbols)
 
 
 @given(containers())
@@ -87,6 +92,15 @@ def test_what_is_written_is_read(container: Container) -> None:
     assert read_header(data) == container.header
     for number in {0, len(container.tiles) // 2, len(container.tiles) - 1}:
         assert read_tile(data, number) == container.tiles[number]
+
+
+def test_there_is_a_checksum_of_symbols_for_each_tile() -> None:
+    for symbols in (Symbols(b"12345678", (1,)), Symbols(b"1234567", (1, 2))):
+        with pytest.raises(InputError, match="checksums of symbols for 2 tiles"):
+            write(dataclasses.replace(SMALL, symbols=symbols))
+    chunks = [bytes(BYTES[chunk.start : chunk.end]) for chunk in iter_chunks(BYTES)]
+    with pytest.raises(CorruptFileError, match="do not make the checksums of 2 tiles"):
+        read(pack_file([chunks[0], pack_chunk("syms", bytes(12)), *chunks[1:]]))
 
 
 @given(st.binary(min_size=1, max_size=9) | st.binary(max_size=60).map(lambda tail: MAGIC + b"\1\0" + tail))
@@ -203,7 +217,7 @@ def test_whole_but_senseless_files_are_refused(chunks: list[bytes]) -> None:
         read(pack_file(chunks))
 
 
-@pytest.mark.parametrize("head", [b"\5\3\0\0\1\20\0\1m", b"\5\3\0\0\1\10\1\1m"])
+@pytest.mark.parametrize("head", [b"\5\3\0\0\1\20\0\1m", b"\5\3\0\0\1\10\2\1m"])
 def test_header_values_of_the_future_ask_for_an_update(head: bytes) -> None:
     with pytest.raises(VersionError, match="update"):
         read(pack_file([pack_chunk("HEAD", head + DIGEST), TILE]))

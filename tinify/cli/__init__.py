@@ -27,6 +27,7 @@ _COMMANDS = {
     "diff": ("tinify.cli.specs", "Say how the models of two specs differ."),
     "schema": ("tinify.cli.specs", "Print the JSON Schema of specs, for editors."),
     "train": ("tinify.cli.train", "Train a spec on a folder of photographs."),
+    "freeze": ("tinify.cli.freeze", "Make weights portable: files decode alike on every machine."),
     "report": ("tinify.cli.report", "Make one HTML page of the results of benchmarks."),
     "eval": ("tinify.cli.eval", "Measure models on a folder of pictures."),
     "bench": ("tinify.cli.bench", "Compare codecs on a folder of pictures."),

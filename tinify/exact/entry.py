@@ -75,8 +75,13 @@ class Entry(nn.Module):
             )
         return self._floats
 
-    def _load_from_state_dict(self, *args: Any) -> None:
-        super()._load_from_state_dict(*args)
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        # The entry of an activation does not know its channels before.
+        for name in ("exponent", "low", "high") if not len(self.exponent) else ():
+            saved = state_dict.get(prefix + name)
+            if isinstance(saved, Tensor):
+                setattr(self, name, torch.empty_like(saved, device=self.exponent.device).to(getattr(self, name).dtype))
+        super()._load_from_state_dict(state_dict, prefix, *args)
         self._floats = None
 
     def _apply(self, *args: Any, **kwargs: Any) -> Any:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tinify.entropy_models import EntropyModel
 from tinify.entropy_models.device import DeviceReader
+from tinify.latent_codecs.witness import see
 
 
 class Serial(ABC):
@@ -22,6 +23,7 @@ class Serial(ABC):
     def __init__(self, model: EntropyModel, where: Tensor | None) -> None:
         self._model = model
         self._where = where
+        self._coded: list[Tensor] = []
 
     def code(self, rows: Tensor, columns: Tensor, *params: Tensor) -> Tensor:
         """Codes the positions (rows[i], columns[i]) of all items; ``params`` are (batch * positions, channels).
@@ -41,9 +43,9 @@ class Serial(ABC):
     @abstractmethod
     def _step(self, rows: Tensor, columns: Tensor, params: Sequence[Tensor]) -> Tensor: ...
 
-    @abstractmethod
     def finish(self) -> None:
         """Ends the strings, when every position has been coded."""
+        see(*self._coded)
 
 
 def _items(x: Tensor, length: int) -> Sequence[Tensor]:
@@ -67,11 +69,13 @@ class SerialEncoder(Serial):
         y = self._y.index_select(1, (rows * self._width + columns).to(self._y.device)).flatten(0, 1)
         centre = self._model.centre(y.shape, *params)
         symbols = self._model.quantize(y, "symbols", centre)
+        self._coded.append(symbols)
         for writer, *part in zip(self._writers, *(_items(one, len(rows)) for one in (symbols, *params)), strict=True):
             writer.write(*part)
         return self._model.dequantize(symbols, centre)
 
     def finish(self) -> None:
+        super().finish()
         self._keep([writer.finish() for writer in self._writers])
 
 
@@ -86,6 +90,7 @@ class SerialDecoder(Serial):
         parts = zip(*(_items(param, len(rows)) for param in params), strict=True)
         read = [reader.read(*part) for reader, part in zip(self._readers, parts, strict=True)]
         symbols = read[0] if len(read) == 1 else torch.cat(read)
+        self._coded.append(symbols)  # where steps are recorded, others are written to the same memory
         return self._model.dequantize(symbols, self._model.centre(symbols.shape, *params))
 
     @property
@@ -103,6 +108,7 @@ class SerialDecoder(Serial):
 
     def rewind(self) -> None:
         """Begins anew with strings of which nothing has been read."""
+        self._coded.clear()
         for reader in self._readers:
             reader.rewind()
 
@@ -113,3 +119,4 @@ class SerialDecoder(Serial):
     def finish(self) -> None:
         for reader in self._readers:
             reader.finish()
+        super().finish()

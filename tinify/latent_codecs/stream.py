@@ -16,6 +16,7 @@ from torch import Tensor
 from tinify.entropy_models import EntropyModel
 from tinify.errors import CorruptStreamError, InputError
 from tinify.latent_codecs.serial import Serial, SerialDecoder, SerialEncoder
+from tinify.latent_codecs.witness import see
 from tinify.ops import add_noise, quantize_ste
 
 Quality = float | Tensor | tuple[Any, ...] | None
@@ -189,6 +190,7 @@ class Encode(Stream):
         y = self._begin(model, y)
         symbols, y_hat, rows = model.quantized(y, *params)
         taken, *others = map(self.place.take, (symbols, *(params if rows is None else (rows,))))
+        see(taken)
         self.keep(model.encode(taken, *others) if rows is None else model.encode_rows(taken, *others))
         if not params:
             self._shapes[self.place.key] = y.shape[2:]
@@ -229,6 +231,7 @@ class Decode(Stream):
         self._check(strings, size[0])
         taken = size if self.place.where is None else torch.Size((*size[:2], self.place.positions(size)))
         symbols = model.decode(strings, taken, *map(self.place.take, params))
+        see(symbols)
         return self.place.leave(model.dequantize(self.place.put(symbols), model.centre(size, *params)))
 
     def serial(self, model: EntropyModel, y: Tensor | None, size: torch.Size) -> Serial:

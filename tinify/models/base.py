@@ -62,6 +62,12 @@ class CompressionModel(nn.Module):
     coder: Coder | None = None
     transform_dtype: torch.dtype = torch.float32
     """What ``compress`` and ``decompress`` compute transforms in; all that chooses coding tables is float32."""
+    arithmetic: str = "float32"
+    """What coding tables are chosen in: ``"portable"`` where that is the same on every machine."""
+    self_test: Any = None
+    """Of a portable model, the :class:`~tinify.models.portable.SelfTest` that came with its weights."""
+    settled: torch.device | None = None
+    """Where a portable model has passed it, or has gone to after it failed."""
 
     def __init__(self, entropy_bottleneck_channels: int | None = None, init_weights: bool | None = None) -> None:
         super().__init__()
@@ -213,7 +219,7 @@ class SimpleVAECompressionModel(CompressionModel):
         """Returns ``{"strings": ..., "shape": ..., "y_hat": Tensor}``; the decoder will have that ``y_hat``."""
         self._check(x)
         y = self._transform(self.g_a, x)
-        packed: dict[str, Any] = self.latent_codec.compress(y, **self._asked(quality))
+        packed: dict[str, Any] = self.latent_codec.compress(_beside(self.latent_codec, y), **self._asked(quality))
         return packed
 
     @torch.no_grad()
@@ -224,7 +230,7 @@ class SimpleVAECompressionModel(CompressionModel):
     @torch.no_grad()
     def reconstruct(self, y_hat: Tensor) -> dict[str, Any]:
         """The decoder's picture of a coded latent: ``{"x_hat": Tensor}``, clamped to [0, 1]."""
-        return {"x_hat": self._transform(self.g_s, y_hat).clamp(0, 1)}
+        return {"x_hat": self._transform(self.g_s, _beside(self.g_s, y_hat)).clamp(0, 1)}
 
     def _variable_rate(self) -> VariableRate | None:
         # The latent codec of a face is not among its modules.
@@ -245,6 +251,12 @@ class SimpleVAECompressionModel(CompressionModel):
 
     def _check(self, x: Tensor) -> None:
         """Raises :class:`~tinify.errors.InputError` for what the model cannot take."""
+
+
+def _beside(module: nn.Module, x: Tensor) -> Tensor:
+    """``x`` where a module's weights are: those that choose coding tables may be elsewhere than the transforms."""
+    weights = next(module.parameters(), None)
+    return x if weights is None else x.to(weights.device)
 
 
 def warn_deprecated(entropy_bottleneck_channels: int | None, init_weights: bool | None) -> None:

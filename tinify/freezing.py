@@ -1,0 +1,89 @@
+"""Freezing: a trained model to one whose files decode to the same symbols on every machine."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from tinify.codec import Codec
+from tinify.errors import InputError
+from tinify.models import CompressionModel
+from tinify.models.portable import SelfTest, make_portable
+from tinify.ops import compute_padding
+from tinify.training.data import list_images, read_usable
+
+PICTURES = 32
+LEAST, MOST = 10, 100
+"""Pictures of a calibration."""
+_SIDE = 512
+_QUALITIES = 4
+
+
+def freeze_portable(
+    model: CompressionModel,
+    pictures: Iterable[Tensor],
+    *,
+    progress: Callable[[str], None] = lambda message: None,
+) -> CompressionModel:
+    """A portable copy of a trained model, calibrated by ``pictures``, (1, channels, height, width) in [0, 1].
+
+    Sides are multiples of the model's stride; :func:`calibration` reads such pictures. The model stays as it is.
+    Raises :class:`~tinify.errors.InputError` for one that has no portable form, and says why.
+
+    >>> import tinify
+    >>> model = tinify.create_model("mbt2018-mean", N=8, M=12).eval()
+    >>> freeze_portable(model, [torch.rand(1, 3, 64, 128)]).arithmetic
+    'portable'
+    """
+    given = list(pictures)
+    if not given:
+        raise InputError("no pictures to calibrate by: expected 10 to 100 photographs")
+    Codec(model)  # which says what it does not take
+    made = copy.deepcopy(model)
+
+    def run(model: CompressionModel) -> None:
+        for number, x in enumerate(given):
+            progress(f"picture {number + 1} of {len(given)}")
+            for quality in _spread(model):
+                model(x, **({} if quality is None else {"quality": quality}))
+
+    make_portable(made, run)
+    progress("self-test")
+    made.self_test = SelfTest.of(made)
+    return made
+
+
+def calibration(folder: Path, stride: int, count: int = PICTURES) -> list[Tensor]:
+    """The middles of pictures in and below a folder, evenly chosen, (1, 3, height, width), sides at most 512.
+
+    Raises :class:`~tinify.errors.DataError` for a folder without pictures, :class:`~tinify.errors.InputError` for fewer
+    than 10, or for a count beyond 10 to 100.
+    """
+    if not LEAST <= count <= MOST:
+        raise InputError(f"{count} pictures to calibrate by: expected {LEAST} to {MOST}")
+    files = list_images(folder)
+    if len(files) < LEAST:
+        raise InputError(f"{folder} has {len(files)} pictures: a calibration takes {LEAST} to {MOST}")
+    chosen = np.linspace(0, len(files) - 1, min(count, len(files))).round().astype(int)
+    return [_middle(pixels, stride) for pixels in read_usable([files[place] for place in chosen])]
+
+
+def _middle(pixels: NDArray[np.uint8], stride: int) -> Tensor:
+    side = max(stride, _SIDE // stride * stride)
+    top, left = (max(0, (length - side) // 2) for length in pixels.shape[:2])
+    part = torch.tensor(pixels[top : top + side, left : left + side])
+    x = part.permute(2, 0, 1)[None].float().div_(255)
+    pad, _ = compute_padding(*x.shape[2:], min_div=stride)
+    return F.pad(x, pad, mode="replicate")
+
+
+def _spread(model: CompressionModel) -> list[float | None]:
+    """Qualities from the lowest to the highest; None alone of a model of one rate."""
+    return [None] if model.qualities is None else np.linspace(*model.qualities, _QUALITIES).tolist()
