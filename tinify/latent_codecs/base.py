@@ -19,7 +19,7 @@ class LatentCodec(nn.Module):
     """
 
     decides: tuple[str, ...] = ()
-    """Names of the parts that a decoder runs before its last symbol: they choose coding tables, or are fed to those."""
+    """Names of the parts that a decoder runs: they choose coding tables, or make what others choose by, or ``y_hat``."""
     result = "y_hat"
     part = "y"
     exact_estimate = True

@@ -15,6 +15,8 @@ class GainLatentCodec(LatentCodec):
     Cui et al., CVPR 2021, figure 2.
     """
 
+    decides = ("inverse",)
+
     def __init__(self, latent_codec: LatentCodec, gain: GainUnit, inverse: GainUnit) -> None:
         super().__init__()
         self.latent_codec = latent_codec
