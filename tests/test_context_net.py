@@ -111,6 +111,7 @@ def test_same_bits_in_any_order_and_company(
 BITS = """
 import sys, torch
 sys.path.insert(0, sys.argv[1])
+from small_exact import exact_raster
 from test_context_net import ContextNet, context, mixer, scanned, wavefronts
 torch.manual_seed(5)
 numbers = lambda *shape: torch.randint(-9999, 9999, shape) / 7777
@@ -120,6 +121,10 @@ for tensor in (*conv.parameters(), *rest.parameters()):
 net = ContextNet.of(conv, rest)
 found = scanned(net, numbers(1, 18, 5, 9), numbers(1, 20, 5, 9), wavefronts(5, 9, 3))
 print(found.numpy().tobytes().hex())
+exact = exact_raster(20, 18, 5, (70, 33))
+y_hat, side = 9 * numbers(1, 20, 5, 9), numbers(1, 18, 5, 9)
+found = scanned(ContextNet.of(exact.context_prediction, exact.entropy_parameters), side, y_hat, wavefronts(5, 9, 3))
+assert torch.equal(found, exact.entropy_parameters(torch.cat([side, exact.context_prediction(y_hat)], 1)))
 """
 
 

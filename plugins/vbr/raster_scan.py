@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from tinify.entropy_models import GaussianConditional
 from tinify.errors import InputError
+from tinify.exact import ExactLayer
 from tinify.latent_codecs import RasterScanLatentCodec
 from tinify.latent_codecs.stream import Estimate, Stream
 from tinify.layers import MaskedConv2d
@@ -89,6 +90,8 @@ class VariableRasterScan(RasterScanLatentCodec):
     def _shifted(self, gain: Tensor) -> MaskedConv2d:
         """The context's convolution, with what the gain adds to its bias."""
         conv, add = self.context_prediction, self.scale_to_context
+        if isinstance(conv, ExactLayer):
+            raise InputError("a raster scan of variable rate has no exact form: its context hangs on a float gain")
         # Sums and products apart, so that no processor fuses them.
         shift = (add.weight[:, 0] * gain + add.bias).detach()
         shifted = copy.copy(conv)

@@ -64,15 +64,18 @@ class Entry(nn.Module):
         a = torch.maximum(torch.minimum(a.round_(), high, out=a), low, out=a)
         return a if slope in (0, 1) else F.leaky_relu_(a, slope).floor_()
 
+    def part(self, first: int, end: int) -> Entry:
+        """That of the channels from ``first`` to ``end`` alone: a copy."""
+        part = Entry(end - first).to(self.exponent.device)
+        part.set(self.exponent[first:end], self.low[first:end], self.high[first:end], int(self.slope))
+        return part
+
     def floats(self) -> tuple[Tensor, Tensor, Tensor, float]:
         """Scale, limits and slope as numbers to compute with."""
         if self._floats is None or self._floats[0].device != self.exponent.device:
-            self._floats = (
-                power_of_two(self.exponent),
-                self.low.float(),
-                self.high.float(),
-                int(self.slope) / (1 << SLOPE_BITS),
-            )
+            slope = int(self.slope) / (1 << SLOPE_BITS)
+            low = self.low if slope else self.low.clamp(min=0)  # so that nothing is left to multiply by zero
+            self._floats = power_of_two(self.exponent), low.float(), self.high.float(), slope
         return self._floats
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:

@@ -156,13 +156,17 @@ class ExactLayer(nn.Module):
         """
         key = self.carrier, self.weight.device
         if self._held is None or self._held[0] != key:
-            scale = power_of_two(-self.shift)
             if self.carrier == "integer":
-                self._held = key, (self.weight.int() if self.geometry.each else digits(self.weight), scale)
+                weight: Any = self.weight.int() if self.geometry.each else digits(self.weight)
+                self._held = key, (weight, power_of_two(-self.shift))
             else:
-                dtype = getattr(torch, self.carrier)
-                self._held = key, (self.weight.to(dtype) * scale.to(dtype), self.bias.to(dtype) * scale.to(dtype))
+                self._held = key, self.floats(getattr(torch, self.carrier))
         return self._held[1]
+
+    def floats(self, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
+        """Weights and bias as numbers to compute with, the scale of the outputs in both."""
+        scale = power_of_two(-self.shift).to(dtype)
+        return self.weight.to(dtype) * scale, self.bias.to(dtype) * scale
 
     def _load_from_state_dict(self, *args: Any) -> None:
         super()._load_from_state_dict(*args)

@@ -1,9 +1,11 @@
 """The network of a raster-scan context model, compiled by numba.
 
-``layers`` has a row for each layer: where its weights begin, its outputs padded to whole panels, and its inputs. The
-first one is the masked convolution, whose inputs are runs of neighbouring values, one for each row of the kernel:
-``spans`` has where each begins, from the position's first neighbour, and its length. A layer's weights are panels of
-outputs, in a panel one row for each input; a row of starting values comes before them.
+``layers`` has a row for each layer: where its weights begin, its outputs padded to whole panels, its inputs, where its
+entry begins in ``entries``, and the channels of that: none in a float model. The first one is the masked convolution,
+whose inputs are runs of neighbouring values, one for each row of the kernel: ``spans`` has where each begins, from the
+position's first neighbour, and its length. A layer's weights are panels of outputs, in a panel one row for each input;
+a row of starting values comes before them. ``entries`` has what each channel is multiplied by, the lowest and the
+highest integer that it may be, and its slope below zero.
 """
 
 from __future__ import annotations
@@ -87,6 +89,20 @@ def _activate(x: Floats, slope: np.float32) -> None:
             x[i] = x[i] * slope if x[i] < 0 else x[i]
 
 
+@kernel(types.void(_FLOATS, _INTS, _MATRIX, nb.int64, nb.int64))
+def enter(x: Floats, places: Int64s, entries: Floats, first: int, channels: int) -> None:
+    """Makes integers of the channels from each place on, as :class:`~tinify.exact.Entry` does."""
+    end = first + channels  # slices, since vectors want indexes that cannot be negative
+    scale, low, high, slope = entries[0, first:end], entries[1, first:end], entries[2, first:end], entries[3, first:end]
+    for place in places:
+        row = x[place : place + channels]
+        for n in range(channels):
+            a = np.rint(row[n] * scale[n])
+            a = high[n] if a > high[n] else a
+            a = low[n] if a < low[n] else a
+            row[n] = np.floor(a * slope[n]) if a < 0 else a
+
+
 @kernel(nb.boolean(_POSITIONS, _POSITIONS, nb.int64, nb.int64, nb.int64, array(nb.float32, axes=4), _INTS))
 def find(rows: Int64s, columns: Int64s, height: int, width: int, pad: int, values: Floats, places: Int64s) -> bool:
     """Where the channels of positions begin in ``values``, (batch, rows, columns, channels); False for no position."""
@@ -100,7 +116,7 @@ def find(rows: Int64s, columns: Int64s, height: int, width: int, pad: int, value
     return True
 
 
-@kernel(types.void(_FLOATS, _INTS, _TABLE, _FLOATS, _INTS, _FLOATS, _TABLE, _FLOATS, _MATRIX))
+@kernel(types.void(_FLOATS, _INTS, _TABLE, _FLOATS, _INTS, _FLOATS, _TABLE, _FLOATS, _MATRIX, _MATRIX))
 def run(
     x: Floats,
     places: Int64s,
@@ -110,11 +126,12 @@ def run(
     weights: Floats,
     layers: Int64s,
     slopes: Floats,
+    entries: Floats,
     out: Floats,
 ) -> None:
     """The last layer's outputs, (positions, outputs), for positions whose inputs begin at ``places`` of ``x``.
 
-    The second layer starts from ``side``, from ``side_places`` on.
+    These have gone through the first layer's entry. The second layer starts from ``side``, from ``side_places`` on.
     """
     rows = len(places)
     for layer in range(len(layers)):
@@ -130,6 +147,7 @@ def run(
             spans[0, 1] = layers[layer + 1, 2]
             for row in range(rows):
                 places[row] = row * stride
+            enter(x, places, entries, layers[layer + 1, 3], layers[layer + 1, 4])
         else:
             for row in range(rows):
                 for n in range(out.shape[1]):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from tinify.coders.threads import at_once, available
 from tinify.errors import InputError
-from tinify.latent_codecs.context_layers import ContextLayers
+from tinify.latent_codecs.context_layers import ContextLayers, Layer, device_of
 
 Floats = npt.NDArray[np.float32]
 Int64s = npt.NDArray[np.int64]
@@ -27,7 +27,7 @@ Int64s = npt.NDArray[np.int64]
 class ContextNet:
     """A masked convolution of what is decoded, then layers of 1x1 kernels over it and the side information.
 
-    It has a copy of the modules' weights as they were. ``layers`` and ``spans`` are those of
+    It has a copy of the modules' weights as they were. ``layers``, ``entries`` and ``spans`` are those of
     :mod:`tinify.latent_codecs.context_kernels`; the last row of ``layers`` is the part that sees the side information.
     """
 
@@ -38,6 +38,7 @@ class ContextNet:
     weights: Floats
     layers: Int64s
     slopes: Floats
+    entries: Floats
 
     device: ClassVar[torch.device] = torch.device("cpu")
 
@@ -54,8 +55,7 @@ class ContextNet:
         >>> scan.params(torch.tensor([0]), torch.tensor([0])).shape
         torch.Size([1, 6])
         """
-        parameters = (*context_prediction.parameters(), *entropy_parameters.parameters())
-        if not _compiles() or any(t.device.type != "cpu" for t in parameters):
+        if not _compiles() or device_of(context_prediction, entropy_parameters) != cls.device:
             return None
         layers = ContextLayers.of(context_prediction, entropy_parameters)
         return None if layers is None else layers.derive("compiled", _pack)
@@ -79,6 +79,8 @@ class ContextScan:
         batch, _, height, width = side.shape
         pad = net.kernel // 2
         self._y_hat = np.zeros((batch, height + pad, width + 2 * pad, net.channels), np.float32)
+        # An exact network sees integers within limits; what is decoded may be anything.
+        self._seen = np.zeros_like(self._y_hat) if net.layers[0, 4] else self._y_hat
         self._side = _side_part(net, side)
         self._size = height, width
         lengths = [net.kernel] * pad + [pad]
@@ -88,11 +90,11 @@ class ContextScan:
     def params(self, rows: Any, columns: Any) -> Tensor:
         """Parameters of the positions (rows[i], columns[i]): (batch * positions, outputs), item by item."""
         net = self._net
-        neighbours = self._places(rows, columns, self._y_hat, 0)
+        neighbours = self._places(rows, columns, self._seen, 0)
         places = self._places(rows, columns, self._side, 0)
         out = np.empty((len(places), net.outputs), np.float32)
-        y_hat, side = self._y_hat.reshape(-1), self._side.reshape(-1)
-        _kernels().run(y_hat, neighbours, self._spans, side, places, net.weights, net.layers[:-1], net.slopes, out)
+        seen, side, layers = self._seen.reshape(-1), self._side.reshape(-1), net.layers[:-1]
+        _kernels().run(seen, neighbours, self._spans, side, places, net.weights, layers, net.slopes, net.entries, out)
         return torch.from_numpy(out)
 
     def put(self, rows: Any, columns: Any, values: Tensor) -> None:
@@ -102,7 +104,11 @@ class ContextScan:
             raise InputError(
                 f"decoded values of shape {tuple(values.shape)}: expected {(len(places), self._net.channels)}"
             )
-        _kernels().write(self._y_hat.reshape(-1), places, values.detach().to("cpu", torch.float32).contiguous().numpy())
+        rows, seen = values.detach().to("cpu", torch.float32).contiguous().numpy(), self._seen.reshape(-1)
+        _kernels().write(self._y_hat.reshape(-1), places, rows)
+        if self._seen is not self._y_hat:
+            _kernels().write(seen, places, rows)
+            _kernels().enter(seen, places, self._net.entries, *self._net.layers[0, 3:])
 
     def result(self) -> Tensor:
         """The decoded latent, (batch, channels, height, width)."""
@@ -140,16 +146,18 @@ def _kernels() -> Any:
 
 def _side_part(net: ContextNet, side: Tensor) -> Floats:
     """What the first layer adds up of the side information, (batch, height, width, padded outputs), on all threads."""
-    stride, inputs = (int(x) for x in net.layers[-1, 1:])
+    stride, inputs, *entry = (int(x) for x in net.layers[-1, 1:])
     x = side.permute(0, 2, 3, 1).flatten().contiguous().numpy()
+    x = x.copy() if entry[1] else x  # which may be the caller's
     out = np.empty((len(side), *side.shape[2:], stride), np.float32)
     rows, spans, nothing = out.reshape(-1, stride), np.array([[0, inputs]]), np.empty(0, np.int64)
 
     def part(first: int, end: int) -> None:
         places, layers = np.arange(first, end) * inputs, net.layers[-1:]
-        run(x, places, spans, net.weights, nothing, net.weights, layers, net.slopes, rows[first:end])
+        enter(x, places, net.entries, *entry)
+        run(x, places, spans, net.weights, nothing, net.weights, layers, net.slopes, net.entries, rows[first:end])
 
-    run, threads = _kernels().run, min(available(), len(rows) // 64 + 1)
+    enter, run, threads = _kernels().enter, _kernels().run, min(available(), len(rows) // 64 + 1)
     edges = [len(rows) * thread // threads for thread in range(threads + 1)]
     at_once(lambda share: part(*share), list(pairwise(edges)))
     return out
@@ -158,19 +166,30 @@ def _side_part(net: ContextNet, side: Tensor) -> Floats:
 def _pack(layers: ContextLayers) -> ContextNet:
     """Copies weights to where the kernels expect them."""
     parts = layers.context, *layers.dense, layers.side
-    table, end = [], 0
-    for part in parts:
+    entries = [_entry(part) for part in parts]
+    table, end, entered = [], 0, 0
+    for part, entry in zip(parts, entries, strict=True):
         stride, inputs = _padded(len(part.weight)), part.weight.shape[1]
-        table.append((end, stride, inputs))
+        table.append((end, stride, inputs, entered, entry.shape[1]))
         end += stride * (1 + inputs)
+        entered += entry.shape[1]
     weights = torch.zeros(end).numpy()  # for vectors: PyTorch's memory begins where a line of the cache does
-    for (begin, stride, _), part in zip(table, parts, strict=True):
+    for (begin, stride, *_), part in zip(table, parts, strict=True):
         if part.bias is not None:
             weights[begin : begin + len(part.weight)] = part.bias.numpy()
         _kernels().pack(part.weight.numpy(), weights, begin + stride)
     slopes = np.array([1.0, *(part.slope for part in layers.dense)], np.float32)
     outputs, side = len(layers.dense[-1].weight), layers.side.weight.shape[1]
-    return ContextNet(layers.channels, side, outputs, layers.kernel, weights, np.array(table), slopes)
+    known = weights, np.array(table), slopes, np.concatenate(entries, 1)
+    return ContextNet(layers.channels, side, outputs, layers.kernel, *known)
+
+
+def _entry(layer: Layer) -> Floats:
+    """What makes integers of a layer's inputs, (4, channels); of no channels where nothing does."""
+    if layer.entry is None:
+        return np.zeros((4, 0), np.float32)
+    *rows, slope = layer.entry.floats()
+    return torch.stack([*rows, torch.full_like(rows[0], slope)]).numpy()
 
 
 def _padded(outputs: int) -> int:

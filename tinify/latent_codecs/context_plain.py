@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tinify.exact import ExactLayer
 from tinify.layers import MaskedConv2d
 
 
@@ -19,7 +22,7 @@ class PlainContext:
     device = torch.device("cpu")
 
     def __init__(
-        self, context_prediction: MaskedConv2d, entropy_parameters: nn.Module, one_by_one: bool = False
+        self, context_prediction: MaskedConv2d | ExactLayer, entropy_parameters: nn.Module, one_by_one: bool = False
     ) -> None:
         self.context_prediction = context_prediction
         self.entropy_parameters = entropy_parameters
@@ -37,9 +40,8 @@ class PlainScan:
         self._context = context
         self._side = side
         convolution = context.context_prediction
-        self._weight = convolution.weight * convolution.mask
-        self._kernel = convolution.kernel_size
-        self._reach = tuple(length // 2 for length in self._kernel)
+        self._window, self._context_of = _windows(convolution)
+        self._reach = tuple(length // 2 for length in convolution.kernel_size)
         down, right = self._reach
         padded = F.pad(side.new_zeros(len(side), convolution.in_channels, *side.shape[2:]), (right, right, down, down))
         self._y_hat = padded
@@ -47,7 +49,7 @@ class PlainScan:
     def params(self, rows: Tensor, columns: Tensor) -> Tensor:
         """The parameters of the positions (rows[i], columns[i]): (batch * positions, channels), item by item."""
         pairs = list(zip(rows.tolist(), columns.tolist(), strict=True))
-        height, width = self._kernel
+        height, width = self._window
         crops = torch.stack([self._y_hat[:, :, r : r + height, c : c + width] for r, c in pairs], 1).flatten(0, 1)
         side = self._side[:, :, rows, columns].transpose(1, 2).flatten(0, 1)[..., None, None]
         if not self._context.one_by_one:
@@ -66,6 +68,13 @@ class PlainScan:
         return self._y_hat[:, :, down : down + height, right : right + width].contiguous()
 
     def _predict(self, crops: Tensor, side: Tensor) -> Tensor:
-        context = F.conv2d(crops, self._weight, self._context.context_prediction.bias)
-        predicted: Tensor = self._context.entropy_parameters(torch.cat([side, context], 1))
+        predicted: Tensor = self._context.entropy_parameters(torch.cat([side, self._context_of(crops)], 1))
         return predicted[..., 0, 0]
+
+
+def _windows(convolution: MaskedConv2d | ExactLayer) -> tuple[tuple[int, ...], Callable[[Tensor], Tensor]]:
+    """Height and width of what a convolution sees of a position, and what it makes of such windows."""
+    if isinstance(convolution, ExactLayer):
+        return convolution.geometry.size, convolution.valid
+    weight, bias = convolution.weight * convolution.mask, convolution.bias
+    return convolution.kernel_size, lambda crops: F.conv2d(crops, weight, bias)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from tinify.coders.default import default_coder
 from tinify.entropy_models import GaussianConditional
 from tinify.errors import InputError
+from tinify.exact import ExactLayer
 from tinify.latent_codecs.base import LatentCodec
 from tinify.latent_codecs.context_device import DeviceContext
 from tinify.latent_codecs.context_layers import is_causal
@@ -41,7 +42,7 @@ class RasterScanLatentCodec(LatentCodec):
         self,
         gaussian_conditional: GaussianConditional,
         entropy_parameters: nn.Module,
-        context_prediction: MaskedConv2d,
+        context_prediction: MaskedConv2d | ExactLayer,
         chunks: Sequence[str] = ("scales", "means"),
         scale_link: str = "identity",
     ) -> None:
@@ -71,7 +72,7 @@ class RasterScanLatentCodec(LatentCodec):
         """That of the latent which side information describes."""
         return torch.Size((len(side), self.context_prediction.in_channels, *side.shape[2:]))
 
-    def scan(self, side: Tensor, serial: Any, context_prediction: MaskedConv2d, step: StepRule) -> Tensor:
+    def scan(self, side: Tensor, serial: Any, context_prediction: MaskedConv2d | ExactLayer, step: StepRule) -> Tensor:
         """``y_hat``, a few positions at a time: ``step`` codes those that the scan has come to by ``serial``."""
         raster = getattr(self.gaussian_conditional.coder or default_coder(), "raster", False)
         modules = context_prediction, self.entropy_parameters
