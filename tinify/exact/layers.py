@@ -82,6 +82,8 @@ class ExactLayer(nn.Module):
 
     def check(self, name: str = "this layer") -> None:
         """Raises :class:`~tinify.errors.InputError` where integers leave what the carriers hold."""
+        if bool((self.entry.low > 0).any() | (self.entry.high < 0).any()):
+            raise InputError(f"{name}: the limits of its inputs leave out 0, which is what its padding is")
         found = {"a sum": (self.bound(), LIMIT - 1), "an input": (self.entry.bound, INPUT_LIMIT)}
         found["a weight"] = self.weight.long().abs(), WEIGHT_LIMIT
         for what, (reached, most) in found.items():
