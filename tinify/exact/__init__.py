@@ -11,8 +11,9 @@ from tinify.exact.arithmetic import CARRIERS, probe, products
 from tinify.exact.convert import exact_layers, exchange, fitted, shell, use_carrier, watched
 from tinify.exact.entry import Entry, ExactActivation
 from tinify.exact.gain import ExactGain
+from tinify.exact.geometry import Geometry
 from tinify.exact.head import IndexHead
-from tinify.exact.layers import ExactLayer, Geometry
+from tinify.exact.layers import ExactLayer
 
 __all__ = [
     "CARRIERS",
