@@ -8,11 +8,14 @@ Cross-Platform Learned Image Compression, 2022, arXiv:2202.07513.
 """
 
 from tinify.exact.arithmetic import CARRIERS, probe, products
+from tinify.exact.audit import audit
 from tinify.exact.convert import exact_layers, exchange, fitted, shell, use_carrier, watched
 from tinify.exact.entry import Entry, ExactActivation
 from tinify.exact.gain import ExactGain
+from tinify.exact.geometry import Geometry
 from tinify.exact.head import IndexHead
-from tinify.exact.layers import ExactLayer, Geometry
+from tinify.exact.layers import ExactLayer
+from tinify.exact.reproducible import reproducible
 
 __all__ = [
     "CARRIERS",
@@ -22,11 +25,13 @@ __all__ = [
     "ExactLayer",
     "Geometry",
     "IndexHead",
+    "audit",
     "exact_layers",
     "exchange",
     "fitted",
     "probe",
     "products",
+    "reproducible",
     "shell",
     "use_carrier",
     "watched",

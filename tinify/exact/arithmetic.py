@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from typing import Literal, get_args
 
@@ -31,18 +32,25 @@ WEIGHT_LIMIT = 2**13 - 1
 
 _PIECE = 2**14
 """Inputs of a sum of products of digits: more could leave int32."""
+within_limits: ContextVar[bool] = ContextVar("within_limits", default=False)
+"""Whether the sums of products at hand are known to be exact."""
 
 
 @contextmanager
 def plain_arithmetic(device: torch.device) -> Iterator[None]:
-    """Matrix products of float32 are products of float32 meanwhile: no autocast, no TF32, no bfloat16."""
+    """Matrix products of float32 are products of float32 meanwhile: no autocast, no TF32, no bfloat16.
+
+    It is for integers within the limits alone.
+    """
     before = torch.get_float32_matmul_precision()
     if before != "highest":
         torch.set_float32_matmul_precision("highest")
+    known = within_limits.set(True)
     try:
         with torch.autocast(device.type, enabled=False):
             yield
     finally:
+        within_limits.reset(known)
         if before != "highest":
             torch.set_float32_matmul_precision(before)
 

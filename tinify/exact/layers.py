@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from tinify.errors import InputError
 from tinify.exact.arithmetic import (
@@ -20,30 +19,8 @@ from tinify.exact.arithmetic import (
     plain_arithmetic,
 )
 from tinify.exact.entry import Entry, power_of_two
+from tinify.exact.geometry import Geometry, Pad, block_diagonal, by_phases, by_taps, plain, transposed
 from tinify.layers import MaskedConv2d
-
-_BLOCK = 2**22
-"""Elements of gathered taps at a time."""
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """Which inputs an output sees: ``taps`` are (row, column) in what comes in, padded by ``pad``.
-
-    That is (top, bottom, left, right). ``each`` says that an output sees its own channel alone. ``shuffle`` moves
-    channels into space in the end, which makes a convolution of a transposed one.
-    """
-
-    taps: tuple[tuple[int, int], ...] = ((0, 0),)
-    stride: int = 1
-    pad: tuple[int, int, int, int] = (0, 0, 0, 0)
-    shuffle: int = 1
-    each: bool = False
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width of the window."""
-        return 1 + max(row for row, _ in self.taps), 1 + max(column for _, column in self.taps)
 
 
 class ExactLayer(nn.Module):
@@ -103,35 +80,13 @@ class ExactLayer(nn.Module):
         """The same without padding: of windows, (batch, inputs, height, width), as they are."""
         return self._spread(self.entry(x), (0, 0, 0, 0))
 
-    def _spread(self, a: Tensor, pad: tuple[int, int, int, int]) -> Tensor:
-        geometry = self.geometry
-        top, bottom, left, right = pad
-        a = F.pad(a, (0, 0, left, right, top, bottom)) if any(pad) else a
-        windows = zip(a.shape[1:3], geometry.size, strict=True)
-        rows, columns = ((side - window) // geometry.stride + 1 for side, window in windows)
-        y = self._each(a, rows, columns) if geometry.each else self._gathered(a, rows, columns)
-        y = y.permute(0, 3, 1, 2)
-        if geometry.shuffle > 1:
-            y = F.pixel_shuffle(y, geometry.shuffle).contiguous(memory_format=torch.channels_last)
-        return y
+    def _spread(self, a: Tensor, pad: Pad) -> Tensor:
+        sums = self._each if self.geometry.each else self._gathered
+        return self.geometry.convolve(a, pad, self.weight.shape[1], sums)
 
-    def _tap(self, a: Tensor, tap: tuple[int, int], rows: int, columns: int) -> Tensor:
-        stride, (row, column) = self.geometry.stride, tap
-        return a[:, row : row + stride * (rows - 1) + 1 : stride, column : column + stride * (columns - 1) + 1 : stride]
-
-    def _gathered(self, a: Tensor, rows: int, columns: int) -> Tensor:
-        taps, stride = self.geometry.taps, self.geometry.stride
-        if len(taps) == 1:
-            one = self._tap(a, taps[0], rows, columns)
-            return self._sums(one.reshape(-1, a.shape[3])).reshape(*one.shape[:3], -1)
-        y = a.new_empty(len(a), rows, columns, self.weight.shape[1])
-        band = max(1, _BLOCK // max(1, len(a) * columns * len(self.weight)))
-        for first in range(0, rows, band):
-            count = min(band, rows - first)
-            strip = a[:, first * stride :]
-            seen = torch.cat([self._tap(strip, tap, count, columns) for tap in taps], 3)
-            y[:, first : first + count] = self._sums(seen.flatten(0, 2)).reshape(len(a), count, columns, -1)
-        return y
+    def _gathered(self, seen: list[Tensor]) -> Tensor:
+        a = torch.cat(seen, 3) if len(seen) > 1 else seen[0]
+        return self._sums(a.reshape(-1, a.shape[3])).reshape(*a.shape[:3], -1)
 
     def _sums(self, a: Tensor) -> Tensor:
         """Weighted sums of rows of integers, float32."""
@@ -142,13 +97,13 @@ class ExactLayer(nn.Module):
             sums: Tensor = torch.addmm(held[1], a.to(held[0].dtype), held[0])
             return sums.float()
 
-    def _each(self, a: Tensor, rows: int, columns: int) -> Tensor:
+    def _each(self, seen: list[Tensor]) -> Tensor:
         weight, bias = self._carried()
-        a = a.to(weight.dtype)
-        total = torch.zeros((), dtype=a.dtype) if self.carrier == "integer" else bias
-        total = total.to(a.device).expand(len(a), rows, columns, -1 if total.ndim else a.shape[3]).clone()
-        for tap, factor in zip(self.geometry.taps, weight, strict=True):
-            total += self._tap(a, tap, rows, columns) * factor
+        total = torch.zeros_like(bias, dtype=weight.dtype) if self.carrier == "integer" else bias
+        total = total.expand_as(seen[0]).clone()
+        part = torch.empty_like(total)  # fresh memory for each tap would cost as much as the arithmetic
+        for a, factor in zip(seen, weight, strict=True):
+            total += torch.mul(a.to(weight.dtype), factor, out=part)
         return (total + self.bias).float() * bias if self.carrier == "integer" else total.float()
 
     def _carried(self) -> tuple[Any, Tensor]:
@@ -201,14 +156,14 @@ def weights_of(layer: Layer, geometry: Geometry) -> tuple[Tensor, Tensor]:
     if isinstance(layer, nn.Linear):
         return weight.t()[None], bias
     if isinstance(layer, nn.ConvTranspose2d):
-        return _phases(layer, weight, geometry), bias.repeat_interleave(geometry.shuffle**2)
+        weight = by_phases(weight, geometry, int(layer.padding[0]))
+        return weight, bias.repeat_interleave(geometry.shuffle**2)
     if isinstance(layer, MaskedConv2d):
         weight = weight * layer.mask.double().cpu()
-    if geometry.each:
-        return torch.stack([weight[:, 0, row, column][None] for row, column in geometry.taps]), bias
-    if layer.groups > 1:
-        weight = _block_diagonal(weight, layer.groups)
-    return torch.stack([weight[:, :, row, column].t() for row, column in geometry.taps]), bias
+    if layer.groups > 1 and not geometry.each:
+        weight = block_diagonal(weight, layer.groups)
+    weight = by_taps(weight)
+    return weight[list(layer.taps())] if isinstance(layer, MaskedConv2d) else weight, bias
 
 
 def _plain(layer: nn.Conv2d) -> Geometry:
@@ -216,55 +171,22 @@ def _plain(layer: nn.Conv2d) -> Geometry:
     one = set(layer.stride) == {stride} and set(layer.dilation) == {1}
     if isinstance(padding, str) or layer.padding_mode != "zeros" or not one:
         raise InputError(f"{layer} has no exact form: expected one stride, numbers of zeros around, and no dilation")
-    taps = tuple((row, column) for row in range(layer.kernel_size[0]) for column in range(layer.kernel_size[1]))
-    if isinstance(layer, MaskedConv2d):
-        taps = tuple(taps[place] for place in layer.taps())
     each = layer.groups == layer.in_channels == layer.out_channels > 1
+    geometry = plain(layer.kernel_size, padding, stride, each=each)
+    if not isinstance(layer, MaskedConv2d):
+        return geometry
+    height, width = geometry.size
+    geometry = replace(geometry, taps=tuple(geometry.taps[place] for place in layer.taps()))
+    # The window ends with the last tap that counts.
+    below, behind = height - geometry.size[0], width - geometry.size[1]
     down, across = padding
-    height, width = layer.kernel_size
-    if isinstance(layer, MaskedConv2d):  # the window ends with the last tap that counts
-        down_after = down - (height - 1 - max(row for row, _ in taps))
-        across_after = across - (width - 1 - max(column for _, column in taps))
-        return Geometry(taps, stride, (down, down_after, across, across_after), 1, each)
-    return Geometry(taps, stride, (down, down, across, across), 1, each)
+    return replace(geometry, pad=(down, down - below, across, across - behind))
 
 
 def _transposed(layer: nn.ConvTranspose2d) -> Geometry:
-    kernel, stride, padding = _sides(layer)
+    kernel, stride, padding = layer.kernel_size[0], layer.stride[0], int(layer.padding[0])
     extra = stride - kernel + 2 * padding  # of an output padding that makes the output stride times as large
     even = all(len(set(pair)) == 1 for pair in (layer.kernel_size, layer.stride, layer.padding, layer.output_padding))
     if not even or layer.groups > 1 or layer.dilation != (1, 1) or layer.output_padding[0] != extra:
         raise InputError(f"{layer} has no exact form: expected its stride times the height and width that come in")
-    first = -((kernel - 1 - padding) // stride)
-    last = (stride - 1 + padding) // stride
-    taps = tuple((row, column) for row in range(last - first + 1) for column in range(last - first + 1))
-    return Geometry(taps, 1, (-first, last, -first, last), stride)
-
-
-def _phases(layer: nn.ConvTranspose2d, weight: Tensor, geometry: Geometry) -> Tensor:
-    """A transposed convolution's weights as those of a convolution of shuffled outputs: (taps, inputs, outputs)."""
-    kernel, stride, padding = _sides(layer)
-    inputs, outputs = weight.shape[:2]
-    made = weight.new_zeros(len(geometry.taps), inputs, outputs, stride, stride)
-    first = -geometry.pad[0]
-    for tap, (down, across) in enumerate(geometry.taps):
-        for i in range(stride):
-            for j in range(stride):
-                row, column = i + padding - stride * (down + first), j + padding - stride * (across + first)
-                if 0 <= row < kernel and 0 <= column < kernel:
-                    made[tap, :, :, i, j] = weight[:, :, row, column]
-    return made.flatten(2)
-
-
-def _sides(layer: nn.ConvTranspose2d) -> tuple[int, int, int]:
-    """Kernel, stride and padding of a square one."""
-    return layer.kernel_size[0], layer.stride[0], int(layer.padding[0])
-
-
-def _block_diagonal(weight: Tensor, groups: int) -> Tensor:
-    outputs, inputs = weight.shape[:2]
-    made = weight.new_zeros(outputs, inputs * groups, *weight.shape[2:])
-    for group in range(groups):
-        rows = slice(group * outputs // groups, (group + 1) * outputs // groups)
-        made[rows, group * inputs : (group + 1) * inputs] = weight[rows]
-    return made
+    return transposed(kernel, stride, padding)

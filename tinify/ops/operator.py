@@ -11,6 +11,8 @@ from torch import Tensor
 
 Op = TypeVar("Op", bound=Callable[..., Any])
 _KEYS = ("CPU", "CUDA", "XPU", "MPS")
+definitions: dict[str, Callable[..., Any]] = {}
+"""What every operator is by its name, without the kernels that may stand in its place."""
 _library = torch.library.Library("tinify", "FRAGMENT")  # type: ignore[no-untyped-call]
 
 
@@ -29,6 +31,7 @@ def operator(
         name = _library.define(schema, tags=tags).partition("(")[0].rpartition("::")[2]  # type: ignore[no-untyped-call]
         _library.impl(name, definition, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
         torch.library.register_fake(f"tinify::{name}", fake, lib=_library)
+        definitions[name] = definition
         defined = getattr(torch.ops.tinify, name).default
 
         @wraps(definition)
