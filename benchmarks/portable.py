@@ -69,7 +69,8 @@ def crops(folders: list[Path], count: int) -> list[Any]:
     files = [file for folder in folders for file in list_images(folder)]
     groups: list[Any] = []
     while len(groups) < -(-count // 8):
-        side, group = (128 if len(groups) % 4 == 3 else 64), []
+        side = 128 if len(groups) % 4 == 3 else 64
+        group: list[Any] = []
         while len(group) < 8:
             pixels = read_rgb(files[random.integers(len(files))])
             if min(pixels.shape[:2]) >= side:
@@ -111,13 +112,13 @@ def worker(folder: Path) -> None:
     task = json.loads((folder / "task.json").read_text())
     setting = Setting(**task["setting"])
     torch.set_num_threads(setting.threads)
-    model = load_checkpoint(task["model"], setting.device)
+    model: Any = load_checkpoint(task["model"], setting.device)
     if not setting.channels_last:
         model.to(memory_format=torch.contiguous_format)
     use_carrier(model, setting.carrier)
     groups = pickle.loads((folder / "crops.pickle").read_bytes())
     warnings.filterwarnings("ignore", "TF32 acceleration")  # of switching oneDNN off
-    with torch.no_grad(), torch.backends.mkldnn.flags(enabled=setting.onednn):  # type: ignore[attr-defined]
+    with torch.no_grad(), torch.backends.mkldnn.flags(enabled=setting.onednn):
         if task["share"] is not None:
             found: Any = [coded(model, groups[place], asked(model, place), setting) for place in task["share"]]
         else:
@@ -133,7 +134,7 @@ def asked(model: Any, place: int) -> float | None:
     if model.qualities is None:
         return None
     low, high = model.qualities
-    return round(low + (high - low) * (place * 0.37 % 1), 3)
+    return float(round(low + (high - low) * (place * 0.37 % 1), 3))
 
 
 def coded(model: Any, group: Any, quality: float | None, setting: Setting) -> tuple[float | None, list[Any]]:

@@ -284,3 +284,30 @@ def test_layers_are_those_of_the_format(photo: CompressionModel) -> None:
             *("weight", "bias", "shift"),
             *(f"entry.{key}" for key in ("exponent", "low", "high", "slope")),
         }, name
+
+
+@pytest.mark.filterwarnings("ignore:TF32 acceleration")  # of switching oneDNN off
+def test_exact_pixels_are_near_the_others_and_for_portable_weights_alone(photo: CompressionModel) -> None:
+    data = Codec(photo, tile=64, overlap=8).compress(picture())
+    float_pixels = Codec(photo).decompress(data).pixels
+    found = [Codec(photo, exact_pixels=True).decompress(data).pixels]
+    photo.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    with torch.backends.mkldnn.flags(enabled=False):  # type: ignore[attr-defined]
+        found.append(Codec(photo, exact_pixels=True).decompress(data).pixels)
+    assert np.array_equal(*found)
+    assert int(np.abs(found[0].astype(int) - float_pixels).max()) <= 1
+    assert photo.exact_pixels
+    Codec(photo)
+    assert not photo.exact_pixels
+    with pytest.raises(InputError, match="exact pixels are for portable weights"):
+        Codec(lively("tinify-photo", **PHOTO), exact_pixels=True)
+    with pytest.raises(InputError, match="leave the precision bfloat16 out"):
+        Codec(photo, exact_pixels=True, precision="bfloat16")
+
+
+def test_a_third_party_codec_that_says_nothing_is_found_out() -> None:
+    """It forgets to name its network in ``decides``: freezing refuses, and names it."""
+    model = lively("mbt2018-mean", N=8, M=12)
+    model.latent_codec.hyper.decides = ()
+    with pytest.raises(InputError, match=r"in latent_codec\.hyper\.h_s\.\d is no exact operation"):
+        freeze_portable(model, pictures())

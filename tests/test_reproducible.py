@@ -19,9 +19,8 @@ from torch.nn import functional as F
 
 import tinify
 from tinify.errors import InputError
-from tinify.exact import IndexHead, audit, exchange, fitted, reproducible, watched
-from tinify.latent_codecs import LatentCodec
-from tinify.latent_codecs.parameters import LINKS, Chunks
+from tinify.exact import audit, reproducible
+from tinify.models.portable import make_portable
 
 pytestmark = pytest.mark.filterwarnings("ignore:TF32 acceleration")  # of torch.backends.mkldnn.flags
 
@@ -300,25 +299,6 @@ def test_autocast_is_off_inside() -> None:
         assert (x @ x).dtype == torch.float32
 
 
-def frozen(model: nn.Module, x: Tensor, quality: dict[str, float]) -> None:
-    """Exchanges all of a model that chooses coding tables, by one picture."""
-    codecs = [(name, part) for name, part in model.named_modules() if isinstance(part, LatentCodec)]
-    paths = [
-        f"{name}.{part}"
-        for name, codec in codecs
-        for part in codec.decides
-        if isinstance(getattr(codec, part, None), nn.Module)
-    ]
-    with watched(model, paths) as seen, torch.no_grad():
-        model(x, **quality)
-    exchange(model, paths, lambda change: fitted(change, seen))
-    for name, part in list(model.named_modules()):
-        if isinstance(part, Chunks) and part.scale_link != "identity":
-            coded = model.get_submodule(name.rpartition(".")[0]).gaussian_conditional
-            part.head = IndexHead(len(coded.scale_table))  # type: ignore[union-attr, arg-type]
-            part.head.fit(LINKS[part.scale_link], coded.scale_table, float(coded.lower_bound_scale.bound))  # type: ignore
-
-
 AUDITED: dict[str, dict[str, int]] = {
     "tinify-photo": MODELS["tinify-photo"],
     "mbt2018-mean": {"N": 16, "M": 24},
@@ -336,9 +316,9 @@ def test_the_audit_tells_exact_models_from_floats(name: str) -> None:
     packed = model.compress(x, **quality)
     with audit(model), pytest.raises(InputError, match=r"aten\.\w+ in latent_codec\.\S+ is no exact operation"):
         model.latent_codec.decompress(packed["strings"], packed["shape"], **quality)
-    frozen(model, x, quality)
+    make_portable(model, lambda model: model(x, **quality))
     packed = model.compress(x, **quality)
-    with audit(model, beside={"latent_codec.inverse"} if model.qualities else ()):  # it runs after the last symbol
+    with audit(model):
         found = model.latent_codec.decompress(packed["strings"], packed["shape"], **quality)
     assert torch.equal(found["y_hat"], packed["y_hat"])
 

@@ -39,6 +39,9 @@ class Codec:
     ``precision="bfloat16"`` computes the two transforms with fewer digits, which is several times as fast on a CPU or
     GPU with instructions for it, and costs some hundredths of a decibel. Files of either precision decode with either.
 
+    ``exact_pixels`` computes the synthesis so that every machine gets the same pixels, hash for hash, in several times
+    the time; it is for portable weights, whose latents are the same everywhere.
+
     ``quality``, in thousandths at the finest, is for models of variable rate: ``qualities`` are the lowest and the
     highest, None for a model of one rate. Files say what theirs was. Raises :class:`~tinify.errors.InputError` for one
     that the model does not have.
@@ -56,6 +59,7 @@ class Codec:
         *,
         quality: float | None = None,
         precision: str = "float32",
+        exact_pixels: bool = False,
         tile: int = TILE,
         overlap: int = OVERLAP,
     ) -> None:
@@ -66,8 +70,16 @@ class Codec:
             raise CheckpointError(f"{name} codes {domain.name}, not {PICTURES.name}: use `{domain.command}`")
         if precision not in PRECISIONS:
             raise InputError(f"unknown precision {precision!r}: expected one of {', '.join(PRECISIONS)}")
+        if exact_pixels and model.arithmetic != PORTABLE:
+            raise InputError(
+                f"exact pixels are for portable weights, and {model_name(model)} is of {model.arithmetic} arithmetic: "
+                "freeze it first (tinify freeze --portable)"
+            )
+        if exact_pixels and precision != "float32":
+            raise InputError(f"exact pixels are computed in float32: leave the precision {precision} out")
         model.ensure_tables()
         settle(model)
+        model.exact_pixels = exact_pixels
         model.transform_dtype = getattr(torch, precision)
         self.model = model.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.name = model_name(model)
@@ -272,7 +284,8 @@ def _assemble(header: Header, tile: Callable[[Box], Tensor]) -> NDArray[np.uint8
             strip[: len(above)] = above
         for left, _, right, _ in row:
             x_hat = tile((left, top, right, bottom))
-            part = x_hat.mean(2, keepdim=True) if header.channels == 1 else x_hat
+            # Written out, for a library may add in any order.
+            part = (x_hat[..., :1] + x_hat[..., 1:2] + x_hat[..., 2:]) / 3 if header.channels == 1 else x_hat
             down = _fade(bottom - top, top > 0, bottom < header.height, header.overlap)
             across = _fade(right - left, left > 0, right < header.width, header.overlap)
             weight = (down[:, None] * across)[..., None]

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from tinify.codec import Codec
 from tinify.errors import InputError
+from tinify.exact import audit
 from tinify.models import CompressionModel
 from tinify.models.portable import SelfTest, make_portable
 from tinify.ops import compute_padding
@@ -57,6 +58,10 @@ def freeze_portable(
     make_portable(made, run)
     progress("self-test")
     made.self_test = SelfTest.of(made)
+    with audit(made):
+        passed = made.self_test.passes(made)
+    if not passed:
+        raise InputError(f"{Codec(made).name} does not decode what it has coded: has it a latent codec of its own?")
     return made
 
 

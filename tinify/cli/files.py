@@ -71,7 +71,7 @@ def compress_command(
     with progress(f"compressing {source.name}", quiet or as_json):
         from tinify.zoo import load_codec
 
-        codec = load_codec(model, quality, precision)
+        codec = load_codec(model, quality, precision=precision)
         begun = time.perf_counter()
         data, quality, notes = _coded(codec, picture, bpp, size, psnr)
         seconds = time.perf_counter() - begun
@@ -112,11 +112,19 @@ def _coded(
 @click.argument("output", metavar="[OUT.png]", required=False, type=click.Path(path_type=Path))
 @click.option("--model", "-m", help="Weights, where no installed package carries those that the file names.")
 @precision_option
+@click.option("--exact-pixels", is_flag=True, help="The same pixels, hash for hash, on every machine; slower.")
 @quiet_option
 @json_option
 @force_option
 def decompress_command(
-    source: Path, output: Path | None, model: str | None, precision: str, quiet: bool, as_json: bool, force: bool
+    source: Path,
+    output: Path | None,
+    model: str | None,
+    precision: str,
+    exact_pixels: bool,
+    quiet: bool,
+    as_json: bool,
+    force: bool,
 ) -> None:
     """Turn the .tfy file IN back into a picture; the output's suffix says the format (png, jpg, webp, tif, ...)."""
     packed = container.read(read_bytes(source, limit=MAX_BYTES, error=FileError))
@@ -125,7 +133,7 @@ def decompress_command(
     with progress(f"decompressing {source.name}", quiet or as_json):
         from tinify.zoo import codec_for
 
-        codec = codec_for(packed.header, model, precision)
+        codec = codec_for(packed.header, model, precision=precision, exact_pixels=exact_pixels)
         begun = time.perf_counter()
         picture = codec.decode(packed)
         seconds = time.perf_counter() - begun

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -18,13 +18,12 @@ _SUMS = frozenset({"addmm", "mm"})
 
 
 @contextmanager
-def audit(model: nn.Module, beside: Collection[str] = ()) -> Iterator[None]:
+def audit(model: nn.Module) -> Iterator[None]:
     """Lets run only what every machine computes alike: put it around ``model.latent_codec.decompress(...)``.
 
     Sums of products pass in the exact layers alone, which keep them below the limits of their carriers. Anything else
-    raises :class:`~tinify.errors.InputError`, which names the operation and the module that it stands in. Modules at
-    ``beside`` run as they are: a gain after the last symbol, say. What does not run in torch, or in threads of its own,
-    is not seen.
+    raises :class:`~tinify.errors.InputError`, which names the operation and the module that it stands in. What does not
+    run in torch, or in threads of its own, is not seen.
 
     >>> import torch
     >>> layer = nn.Linear(1, 1)
@@ -39,18 +38,17 @@ def audit(model: nn.Module, beside: Collection[str] = ()) -> Iterator[None]:
             enter, leave = partial(_enter, running, name), partial(_leave, running)
             stack.callback(module.register_forward_pre_hook(enter).remove)
             stack.callback(module.register_forward_hook(leave, always_call=True).remove)
-        stack.enter_context(_Audit(running, frozenset(beside)))
+        stack.enter_context(_Audit(running))
         yield
 
 
 class _Audit(Operations):  # type: ignore[no-untyped-call]
-    def __init__(self, running: list[str], beside: frozenset[str]) -> None:
+    def __init__(self, running: list[str]) -> None:
         super().__init__()
-        self.running, self.beside = running, beside
+        self.running = running
 
     def otherwise(self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        known = within_limits.get() and name_of(func) in _SUMS and not foreign(args, kwargs)
-        if known or not self.beside.isdisjoint(self.running):
+        if within_limits.get() and name_of(func) in _SUMS and not foreign(args, kwargs):
             return func(*args, **kwargs)
         where = self.running[-1] if self.running else ""
         raise InputError(

@@ -19,7 +19,7 @@ class LatentCodec(nn.Module):
     """
 
     decides: tuple[str, ...] = ()
-    """Names of the parts that a decoder runs: they choose coding tables, or make what others choose by, or ``y_hat``."""
+    """Names of the parts that a decoder runs: what chooses coding tables, what that is fed by, what makes ``y_hat``."""
     result = "y_hat"
     part = "y"
     exact_estimate = True

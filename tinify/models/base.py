@@ -22,6 +22,7 @@ from tinify.entropy_models import (
     get_scale_table,
 )
 from tinify.errors import InputError, StateDictError, UnknownNameError
+from tinify.exact import reproducible
 from tinify.latent_codecs import LatentCodec
 from tinify.latent_codecs.stream import Quality, Shape
 from tinify.layers.gain import VariableRate
@@ -62,6 +63,8 @@ class CompressionModel(nn.Module):
     coder: Coder | None = None
     transform_dtype: torch.dtype = torch.float32
     """What ``compress`` and ``decompress`` compute transforms in; all that chooses coding tables is float32."""
+    exact_pixels: bool = False
+    """Whether ``decompress`` computes the synthesis so that every machine gets the same bits, which takes longer."""
     arithmetic: str = "float32"
     """What coding tables are chosen in: ``"portable"`` where that is the same on every machine."""
     self_test: Any = None
@@ -230,7 +233,8 @@ class SimpleVAECompressionModel(CompressionModel):
     @torch.no_grad()
     def reconstruct(self, y_hat: Tensor) -> dict[str, Any]:
         """The decoder's picture of a coded latent: ``{"x_hat": Tensor}``, clamped to [0, 1]."""
-        return {"x_hat": self._transform(self.g_s, _beside(self.g_s, y_hat)).clamp(0, 1)}
+        with reproducible() if self.exact_pixels else nullcontext():
+            return {"x_hat": self._transform(self.g_s, _beside(self.g_s, y_hat)).clamp(0, 1)}
 
     def _variable_rate(self) -> VariableRate | None:
         # The latent codec of a face is not among its modules.

@@ -29,23 +29,23 @@ def load_model(name: str | Path = DEFAULT, *, quality: float | None = None, devi
     return load_checkpoint(find_weights(str(name), quality), device)
 
 
-def load_codec(name: str | Path = DEFAULT, quality: float | None = None, precision: str = "float32") -> Codec:
+def load_codec(name: str | Path = DEFAULT, quality: float | None = None, **options: Any) -> Codec:
     """A ready codec, by the name or path of its weights; the last few are kept until their files change.
 
-    ``quality`` and ``precision`` are those of :class:`~tinify.codec.Codec`.
+    ``quality`` and ``options`` (``precision``, ``exact_pixels``) are those of :class:`~tinify.codec.Codec`.
     """
     path, quality = choose_weights(str(name), quality)
-    codec = _codec(path, path.stat().st_mtime_ns if path.is_file() else 0, precision)
+    codec = _codec(path, path.stat().st_mtime_ns if path.is_file() else 0, **options)
     return codec if quality is None else codec.at(quality)
 
 
 @lru_cache(maxsize=4)
-def _codec(path: Path, changed: int, precision: str) -> Codec:
-    return Codec(load_checkpoint(path), precision=precision)
+def _codec(path: Path, changed: int, **options: Any) -> Codec:
+    return Codec(load_checkpoint(path), **options)
 
 
-def codec_for(header: container.Header, model: str | Path | None = None, precision: str = "float32") -> Codec:
-    """The codec that a file needs: the one named in its header, or in ``model``."""
+def codec_for(header: container.Header, model: str | Path | None = None, **options: Any) -> Codec:
+    """The codec that a file needs: the one named in its header, or in ``model``; ``options`` as in ``load_codec``."""
     installed = get_registry().weight_files()
     if model is None and header.model_name not in installed:
         raise WrongModelError(
@@ -53,7 +53,7 @@ def codec_for(header: container.Header, model: str | Path | None = None, precisi
             f"not among the installed weights ({', '.join(sorted(installed)) or 'none'}): "
             "give its weights with --model FILE"
         )
-    return load_codec(model or header.model_name, precision=precision)
+    return load_codec(model or header.model_name, **options)
 
 
 def compress(
@@ -79,12 +79,22 @@ def compress(
     return codec.compress(picture)
 
 
-def decompress(data: bytes, model: str | Path | CompressionModel | None = None) -> Image.Image:
-    """The Pillow image in `.tfy` bytes; ``model`` is needed only for weights that no installed package carries."""
+def decompress(
+    data: bytes, model: str | Path | CompressionModel | None = None, *, exact_pixels: bool = False
+) -> Image.Image:
+    """The Pillow image in `.tfy` bytes; ``model`` is needed only for weights that no installed package carries.
+
+    With ``exact_pixels`` every machine gets the same pixels, hash for hash, from portable weights, in several times the
+    time; without it they differ by a level of 255 at most.
+    """
     if not isinstance(data, bytes | bytearray | memoryview):
         raise InputError(
             f"expected the bytes of a .tfy file, got {type(data).__name__}; read it with Path(...).read_bytes()"
         )
     packed = container.read(bytes(data))
-    codec = Codec(model) if isinstance(model, CompressionModel) else codec_for(packed.header, model)
+    options = {"exact_pixels": True} if exact_pixels else {}
+    if isinstance(model, CompressionModel):
+        codec = Codec(model, exact_pixels=exact_pixels)
+    else:
+        codec = codec_for(packed.header, model, **options)
     return images.to_pil(codec.decode(packed))
