@@ -82,7 +82,7 @@ def _fill_entry(entry: Entry, exponent: Tensor, reach: Tensor, slope: float) -> 
     high = torch.ceil(reach * torch.exp2(exponent)).clamp(1, INPUT_LIMIT)
     shift = round(slope * (1 << SLOPE_BITS))
     # What is negative shrinks by the slope, so more of it fits.
-    low = torch.floor(high * ((1 << SLOPE_BITS) / shift)).clamp(max=LIMIT - 1) if shift else torch.zeros_like(high)
+    low = torch.floor(high * ((1 << SLOPE_BITS) / abs(shift))).clamp(max=LIMIT - 1) if shift else torch.zeros_like(high)
     entry.set(exponent, -low, high, shift)
 
 
