@@ -9,10 +9,10 @@ the first is switched off meanwhile and looked for by :func:`probe`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import lru_cache
-from typing import Literal, get_args
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import lru_cache, partial
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -36,15 +36,27 @@ _PIECE = 2**14
 @contextmanager
 def plain_arithmetic(device: torch.device) -> Iterator[None]:
     """Matrix products of float32 are products of float32 meanwhile: no autocast, no TF32, no bfloat16."""
-    before = torch.get_float32_matmul_precision()
-    if before != "highest":
+    restore = _shortened()
+    if restore:
         torch.set_float32_matmul_precision("highest")
+    automatic = torch.amp.is_autocast_available(device.type)
     try:
-        with torch.autocast(device.type, enabled=False):
+        with torch.autocast(device.type, enabled=False) if automatic else nullcontext():
             yield
     finally:
-        if before != "highest":
-            torch.set_float32_matmul_precision(before)
+        for one in restore:
+            one()
+
+
+def _shortened() -> list[Callable[[], None]]:
+    """What sets the precision of float32 products as it is now; nothing where it is that of float32."""
+    try:
+        before = torch.get_float32_matmul_precision()
+        return [] if before == "highest" else [partial(torch.set_float32_matmul_precision, before)]
+    except RuntimeError:  # newer versions have a setting for each library, and then refuse to say one for all
+        libraries: Any = torch.backends
+        parts = libraries.cuda.matmul, libraries.mkldnn.matmul
+        return [partial(setattr, part, "fp32_precision", part.fp32_precision) for part in parts]
 
 
 def products(a: Tensor, weight: Tensor, carrier: str = "float32") -> Tensor:
@@ -62,7 +74,7 @@ def products(a: Tensor, weight: Tensor, carrier: str = "float32") -> Tensor:
         raise InputError(f"carrier {carrier!r}: expected one of {', '.join(CARRIERS)}")
     dtype = getattr(torch, carrier)
     with plain_arithmetic(a.device):
-        return torch.mm(a.to(dtype), weight.to(dtype)).float()
+        return torch.addmm(a.new_zeros(weight.shape[1], dtype=dtype), a.to(dtype), weight.to(dtype)).float()
 
 
 def digits(weight: Tensor) -> tuple[Tensor, Tensor]:

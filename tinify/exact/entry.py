@@ -59,20 +59,17 @@ class Entry(nn.Module):
     def integers(self, x: Tensor) -> Tensor:
         """The same of (..., channels)."""
         scale, low, high, slope = self.floats()
-        # A copy of its own for what follows in place; the layout is that of the indexes.
-        a = torch.mul(x.float(), scale, out=x.new_empty(x.shape, dtype=torch.float32))
+        # A copy of its own for what follows in place; the layout is that of the indexes. Rounding has no gradient.
+        a = torch.mul(x.detach().float(), scale, out=x.new_empty(x.shape, dtype=torch.float32))
         a = torch.maximum(torch.minimum(a.round_(), high, out=a), low, out=a)
         return a if slope in (0, 1) else F.leaky_relu_(a, slope).floor_()
 
     def floats(self) -> tuple[Tensor, Tensor, Tensor, float]:
         """Scale, limits and slope as numbers to compute with."""
         if self._floats is None or self._floats[0].device != self.exponent.device:
-            self._floats = (
-                power_of_two(self.exponent),
-                self.low.float(),
-                self.high.float(),
-                int(self.slope) / (1 << SLOPE_BITS),
-            )
+            slope = 1.0 if self.slope.is_meta else int(self.slope) / (1 << SLOPE_BITS)
+            low = self.low.float()
+            self._floats = power_of_two(self.exponent), low if slope else low.clamp(min=0), self.high.float(), slope
         return self._floats
 
     def _load_from_state_dict(self, *args: Any) -> None:

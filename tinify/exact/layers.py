@@ -22,6 +22,8 @@ from tinify.exact.arithmetic import (
 from tinify.exact.entry import Entry, power_of_two
 from tinify.layers import MaskedConv2d
 
+_EXPONENT_LIMIT = 64
+"""Of two: float32 holds the numbers that come of it."""
 _BLOCK = 2**22
 """Elements of gathered taps at a time."""
 
@@ -82,8 +84,12 @@ class ExactLayer(nn.Module):
 
     def check(self, name: str = "this layer") -> None:
         """Raises :class:`~tinify.errors.InputError` where integers leave what the carriers hold."""
-        found = {"a sum": (self.bound(), LIMIT - 1), "an input": (self.entry.bound, INPUT_LIMIT)}
-        found["a weight"] = self.weight.long().abs(), WEIGHT_LIMIT
+        found = {
+            "an exponent": (torch.cat([self.shift, self.entry.exponent]).long().abs(), _EXPONENT_LIMIT),
+            "a weight": (self.weight.long().abs(), WEIGHT_LIMIT),
+            "an input": (self.entry.bound, INPUT_LIMIT),
+            "a sum": (self.bound(), LIMIT - 1),
+        }
         for what, (reached, most) in found.items():
             if reached.numel() and int(reached.max()) > most:
                 raise InputError(
