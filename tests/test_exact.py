@@ -96,7 +96,7 @@ def rounded(entry: Entry, x: Tensor) -> np.ndarray[Any, np.dtype[np.int64]]:
     e, low, high = (value.numpy().astype(np.int64) for value in (entry.exponent, entry.low, entry.high))
     scaled = np.moveaxis(x.numpy().astype(np.float64), 1, -1) * 2.0**e
     a = np.clip(np.rint(scaled), low, high).astype(np.int64)
-    return np.where(a < 0, a * int(entry.slope) >> 8, a)
+    return np.where(a < 0, np.rint(a * int(entry.slope) / 256), a).astype(np.int64)
 
 
 def defined(layer: ExactLayer, x: Tensor) -> Tensor:
@@ -119,17 +119,15 @@ def defined(layer: ExactLayer, x: Tensor) -> Tensor:
     return y[:, :, 0, 0] if x.ndim == 2 else F.pixel_shuffle(y, geometry.shuffle)
 
 
-def worst(layer: ExactLayer, output: int) -> Tensor:
-    """The window, (1, inputs, height, width), that brings a sum of a layer as far as it goes."""
-    inputs_of, geometry, entry = layer.in_channels, layer.geometry, layer.entry
-    x = torch.zeros(1, inputs_of, *geometry.size)
+def worst(layer: ExactLayer, output: int, up: bool) -> Tensor:
+    """The window, (1, inputs, height, width), that brings a sum of a layer as far up or down as it goes."""
+    geometry, entry = layer.geometry, layer.entry
+    x = torch.zeros(1, layer.in_channels, *geometry.size)
     weight = layer.weight.reshape(len(geometry.taps), -1, layer.weight.shape[1])[:, :, output]
-    bias = -1.0 if int(layer.bias[output]) < 0 else 1.0
     for (row, column), of_tap in zip(geometry.taps, weight, strict=True):
-        for place, one in enumerate(of_tap):
+        for place, one in enumerate(of_tap.tolist()):
             channel = output if geometry.each else place
-            up = int(one) * bias >= 0
-            limit = entry.high[channel] if up else entry.low[channel]
+            limit = entry.high[channel] if (one >= 0) == up else entry.low[channel]
             x[0, channel, row, column] = float(limit) * 2.0 ** -int(entry.exponent[channel])
     return x
 
@@ -199,24 +197,20 @@ def test_hostile_inputs_change_nothing_of_it(kind: str, slope: float) -> None:
 def test_the_worst_inputs_reach_the_bound_and_no_more(kind: str, seed: int, slope: float) -> None:
     _, exact = made(kind, seed, slope)
     assert int(exact.bound().max()) < LIMIT
+    shuffle = exact.geometry.shuffle
     for output in range(exact.weight.shape[1]):
-        window = worst(exact, output)
-        if window.shape[2:] == (1, 1) and isinstance(KINDS[kind](), nn.Linear):
-            window = window[:, :, 0, 0]
-        for x in (window, -window):
-            carried = []
+        reached = []
+        for up in (True, False):
+            window = worst(exact, output, up)
+            found = []
             for exact.carrier in CARRIERS:
-                y = exact(x) if x.ndim == 2 else exact._spread(exact.entry(x), (0, 0, 0, 0))
-                carried.append(
-                    y.flatten(1)
-                    if exact.geometry.shuffle == 1
-                    else F.pixel_unshuffle(y, exact.geometry.shuffle).flatten(1)
-                )
-            assert all(torch.equal(one, carried[0]) for one in carried)
-            reached = carried[0][0, output].double() * 2.0 ** int(exact.shift[output])
-            assert abs(float(reached)) <= int(exact.bound()[output])
-            if slope == 1.0 and x is window:
-                assert abs(float(reached)) == int(exact.bound()[output])
+                y = exact(window[:, :, 0, 0]) if kind == "linear" else F.pixel_unshuffle(exact.valid(window), shuffle)
+                found.append(y.flatten(1))
+            assert all(torch.equal(one, found[0]) for one in found)
+            reached.append(abs(float(found[0][0, output]) * 2.0 ** int(exact.shift[output])))
+        assert max(reached) <= int(exact.bound()[output])
+        if slope in (0.0, 1.0):
+            assert max(reached) >= int(exact.bound()[output]) - abs(int(exact.bias[output]))
 
 
 @pytest.mark.filterwarnings("ignore:TF32 acceleration")
@@ -370,7 +364,9 @@ def test_an_entry_is_its_definition(numbers: list[float], exponent: int, low: in
     entry.set([exponent], [-low], [high], slope)
     a = entry(x)
     assert np.array_equal(a.numpy(), rounded(entry, x))
-    assert float(a.abs().max()) <= int(entry.bound)
+    down, up = entry.reach
+    assert -int(down) <= float(a.min())
+    assert float(a.max()) <= int(up)
     layered = entry(x.reshape(1, 1, -1, 1))
     assert layered.shape == (1, len(numbers), 1, 1)
     assert torch.equal(layered.flatten(), a.flatten())

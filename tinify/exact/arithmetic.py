@@ -1,10 +1,10 @@
 """Sums of products of integers, in three carriers that give the same integers.
 
-A float32 holds every integer below 2^24. Where the sum of the magnitudes of all products stays below that, every
-partial sum is such an integer, so no order, no blocking, no fused operation and no number of threads can change the
-result. What could change it is arithmetic that is not float32 at all (TF32, bfloat16, float16), or an algorithm that
-multiplies something else (Winograd, FFT): sums here are plain matrix products, so that the second cannot happen, and
-the first is switched off meanwhile and looked for by :func:`probe`.
+A float32 holds every integer below 2^24. Where both the sum of all positive products and that of all negative ones
+stay below that, every partial sum is such an integer, so no order, no blocking, no fused operation and no number of
+threads can change the result. What could change it is arithmetic that is not float32 at all (TF32, bfloat16, float16),
+or an algorithm that multiplies something else (Winograd, FFT): sums here are plain matrix products, so that the second
+cannot happen, and the first is switched off meanwhile and looked for by :func:`probe`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Carrier = Literal["float32", "float64", "integer"]
 CARRIERS: tuple[str, ...] = get_args(Carrier)
 
 LIMIT = 2**24
-"""What sums of magnitudes stay below: that of the narrowest carrier."""
+"""What the magnitudes of sums stay below: that of the narrowest carrier."""
 INPUT_LIMIT = 2**15 - 2**7 - 1
 """The largest magnitude of an input: two digits of eight bits hold it."""
 WEIGHT_LIMIT = 2**13 - 1

@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from tinify.errors import InputError
-from tinify.exact.choose import Seen, exact_layer, fill_activation, rounded_slope
+from tinify.exact.choose import Seen, exact_activation, exact_layer, rounded_slope
 from tinify.exact.entry import ExactActivation
 from tinify.exact.gain import ExactGain
 from tinify.exact.layers import ExactLayer, shell_of
@@ -93,9 +93,7 @@ def fitted(change: Change, seen: dict[int, Seen]) -> nn.Module:
         raise InputError("the calibration never reached this layer: does the model use it at all?")
     if isinstance(module, LAYERS):
         return exact_layer(module, known, rounded_slope(change.slope))
-    made = ExactActivation(len(known.peak))
-    fill_activation(made.entry, known, rounded_slope(_slope(module) or 0.0))
-    return made
+    return exact_activation(known, rounded_slope(_slope(module) or 0.0))
 
 
 @contextmanager
