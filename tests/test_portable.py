@@ -255,7 +255,7 @@ def test_what_has_no_portable_form_is_refused(photo: CompressionModel) -> None:
     with pytest.raises(InputError, match="no pictures"):
         freeze_portable(lively("mbt2018-mean", N=8, M=12), [])
     model = lively("mbt2018-mean", N=8, M=12)
-    with pytest.raises(InputError, match="never reached by the calibration"):
+    with pytest.raises(InputError, match="calibration never reached this layer"):
         make_portable(model, lambda model: None)
     model = lively("mbt2018-mean", N=8, M=12)
     model.latent_codec.hyper.h_s[4].padding_mode = "reflect"

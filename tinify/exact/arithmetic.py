@@ -1,19 +1,19 @@
 """Sums of products of integers, in three carriers that give the same integers.
 
-A float32 holds every integer below 2^24. Where the sum of the magnitudes of all products stays below that, every
-partial sum is such an integer, so no order, no blocking, no fused operation and no number of threads can change the
-result. What could change it is arithmetic that is not float32 at all (TF32, bfloat16, float16), or an algorithm that
-multiplies something else (Winograd, FFT): sums here are plain matrix products, so that the second cannot happen, and
-the first is switched off meanwhile and looked for by :func:`probe`.
+A float32 holds every integer below 2^24. Where both the sum of all positive products and that of all negative ones
+stay below that, every partial sum is such an integer, so no order, no blocking, no fused operation and no number of
+threads can change the result. What could change it is arithmetic that is not float32 at all (TF32, bfloat16, float16),
+or an algorithm that multiplies something else (Winograd, FFT): sums here are plain matrix products, so that the second
+cannot happen, and the first is switched off meanwhile and looked for by :func:`probe`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
-from functools import lru_cache
-from typing import Literal, get_args
+from functools import lru_cache, partial
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -24,7 +24,7 @@ Carrier = Literal["float32", "float64", "integer"]
 CARRIERS: tuple[str, ...] = get_args(Carrier)
 
 LIMIT = 2**24
-"""What sums of magnitudes stay below: that of the narrowest carrier."""
+"""What the magnitudes of sums stay below: that of the narrowest carrier."""
 INPUT_LIMIT = 2**15 - 2**7 - 1
 """The largest magnitude of an input: two digits of eight bits hold it."""
 WEIGHT_LIMIT = 2**13 - 1
@@ -42,17 +42,29 @@ def plain_arithmetic(device: torch.device) -> Iterator[None]:
 
     It is for integers within the limits alone.
     """
-    before = torch.get_float32_matmul_precision()
-    if before != "highest":
+    restore = _shortened()
+    if restore:
         torch.set_float32_matmul_precision("highest")
+    automatic = torch.amp.is_autocast_available(device.type)
     known = within_limits.set(True)
     try:
-        with torch.autocast(device.type, enabled=False):
+        with torch.autocast(device.type, enabled=False) if automatic else nullcontext():
             yield
     finally:
         within_limits.reset(known)
-        if before != "highest":
-            torch.set_float32_matmul_precision(before)
+        for one in restore:
+            one()
+
+
+def _shortened() -> list[Callable[[], None]]:
+    """What sets the precision of float32 products as it is now; nothing where it is that of float32."""
+    try:
+        before = torch.get_float32_matmul_precision()
+        return [] if before == "highest" else [partial(torch.set_float32_matmul_precision, before)]
+    except RuntimeError:  # newer versions have a setting for each library, and then refuse to say one for all
+        libraries: Any = torch.backends
+        parts = libraries.cuda.matmul, libraries.mkldnn.matmul
+        return [partial(setattr, part, "fp32_precision", part.fp32_precision) for part in parts]
 
 
 def products(a: Tensor, weight: Tensor, carrier: str = "float32") -> Tensor:
@@ -70,7 +82,7 @@ def products(a: Tensor, weight: Tensor, carrier: str = "float32") -> Tensor:
         raise InputError(f"carrier {carrier!r}: expected one of {', '.join(CARRIERS)}")
     dtype = getattr(torch, carrier)
     with plain_arithmetic(a.device):
-        return torch.mm(a.to(dtype), weight.to(dtype)).float()
+        return torch.addmm(a.new_zeros(weight.shape[1], dtype=dtype), a.to(dtype), weight.to(dtype)).float()
 
 
 def digits(weight: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from tinify.errors import InputError
-from tinify.exact.choose import Seen, exact_layer, fill_activation, rounded_slope
+from tinify.exact.choose import Seen, exact_activation, exact_layer, rounded_slope
 from tinify.exact.entry import ExactActivation
 from tinify.exact.gain import ExactGain
 from tinify.exact.layers import ExactLayer, shell_of
@@ -19,6 +20,7 @@ from tinify.layers.gain import GainUnit
 
 LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 _MOVES = (nn.Identity, nn.PixelShuffle, nn.PixelUnshuffle)
+_ACTIVATIONS = nn.ReLU.__module__
 
 
 @dataclass(frozen=True)
@@ -28,35 +30,42 @@ class Change:
     path: str
     module: nn.Module
     slope: float = 1.0
+    taken: bool = False
+    """Whether this is an activation that a layer's entry takes over."""
 
 
-def changes(root: nn.Module, path: str) -> list[Change]:
-    """What has to be exchanged in a part and below, in the order of its modules.
+def changes(model: nn.Module, paths: list[str]) -> list[Change]:
+    """What has to be exchanged in the parts at ``paths``, in the order of their modules, one for every place.
 
     A ReLU or leaky ReLU that stands just before a layer in an ``nn.Sequential``, or before moves of its channels, goes
-    into the layer's entry: it becomes an identity.
+    into the layer's entry: it becomes an identity. Raises :class:`~tinify.errors.InputError` for what has no exact
+    form.
     """
-    taken = _taken(root)
+    taken = _taken(model, paths)
+    slopes = {id(layer): _slope(activation) for activation, layer in taken.items()}
     found = []
-    for name, module in root.named_modules():
-        where = ".".join(part for part in (path, name) if part)
-        if isinstance(module, LAYERS):
-            slopes = [_slope(one) for one, layer in taken.items() if layer is module]
-            found.append(Change(where, module, 1.0 if not slopes or slopes[0] is None else slopes[0]))
-        elif isinstance(module, GainUnit) or _slope(module) is not None:
-            found.append(Change(where, module))
-    return [one for one in found if one.path] if path else found
+    for path in paths:
+        for name, module in model.get_submodule(path).named_modules(remove_duplicate=False):
+            where = f"{path}.{name}" if name else path
+            if _slope(module) is not None or isinstance(module, (*LAYERS, GainUnit)):
+                slope = slopes.get(id(module))
+                found.append(Change(where, module, 1.0 if slope is None else slope, module in taken))
+            elif type(module).__module__ == _ACTIVATIONS or next(module.parameters(recurse=False), None) is not None:
+                raise InputError(f"{where}: {type(module).__name__} has no exact form")
+    return found
 
 
 def exchange(model: nn.Module, paths: list[str], make: Callable[[Change], nn.Module]) -> list[Change]:
     """Puts ``make(change)`` in the place of every module to be exchanged in the parts at ``paths``."""
     done: dict[int, nn.Module] = {}
-    listed = [change for path in paths for change in changes(model.get_submodule(path), path)]
-    taken = {id(one) for path in paths for one in _taken(model.get_submodule(path))}
+    listed = changes(model, paths)
     for change in listed:
         known = done.get(id(change.module))
         if known is None:
-            known = nn.Identity() if id(change.module) in taken else make(change)
+            try:
+                known = nn.Identity() if change.taken else make(change)
+            except InputError as error:
+                raise InputError(f"{change.path}: {error}") from error
             known.train(change.module.training)
             if hasattr(change.module, "spec_node"):
                 known.spec_node = change.module.spec_node
@@ -81,15 +90,10 @@ def fitted(change: Change, seen: dict[int, Seen]) -> nn.Module:
         return ExactGain.of(module)
     known = seen[id(module)]
     if not known.count:
-        raise InputError(f"{change.path} was never reached by the calibration: does the model use this part at all?")
-    try:
-        if isinstance(module, LAYERS):
-            return exact_layer(module, known, rounded_slope(change.slope))
-        made = ExactActivation(len(known.peak))
-        fill_activation(made.entry, known, rounded_slope(_slope(module) or 0.0))
-        return made
-    except InputError as error:
-        raise InputError(f"{change.path}: {error}") from error
+        raise InputError("the calibration never reached this layer: does the model use it at all?")
+    if isinstance(module, LAYERS):
+        return exact_layer(module, known, rounded_slope(change.slope))
+    return exact_activation(known, rounded_slope(_slope(module) or 0.0))
 
 
 @contextmanager
@@ -97,11 +101,10 @@ def watched(model: nn.Module, paths: list[str]) -> Iterator[dict[int, Seen]]:
     """What comes into every module to be exchanged, by its id, while the model runs."""
     seen: dict[int, Seen] = {}
     hooks = []
-    for path in paths:
-        for change in changes(model.get_submodule(path), path):
-            if id(change.module) not in seen:
-                seen[id(change.module)] = Seen()
-                hooks.append(change.module.register_forward_pre_hook(partial(_note, seen[id(change.module)])))
+    for change in changes(model, paths):
+        if id(change.module) not in seen:
+            seen[id(change.module)] = Seen()
+            hooks.append(change.module.register_forward_pre_hook(partial(_note, change, seen[id(change.module)])))
     try:
         yield seen
     finally:
@@ -120,24 +123,26 @@ def use_carrier(model: nn.Module, carrier: str) -> None:
         layer.carrier = carrier
 
 
-def _note(seen: Seen, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+def _note(change: Change, seen: Seen, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    sides = 2 if isinstance(module, nn.Linear) else inputs[0].ndim if not isinstance(module, LAYERS) else 4
+    if inputs[0].ndim != sides:
+        raise InputError(
+            f"{change.path}: its exact form takes (batch, channels{', height, width' * (sides > 2)}) alone"
+        )
     seen.add(inputs[0])
 
 
-def _taken(root: nn.Module) -> dict[nn.Module, nn.Module]:
-    """The activations that the entry of a layer takes over, each with its layer."""
+def _taken(model: nn.Module, paths: list[str]) -> dict[nn.Module, nn.Module]:
+    """The activations that the entry of a layer takes over, each with its layer: both stand in one place alone."""
     taken: dict[nn.Module, nn.Module] = {}
-    uses: dict[nn.Module, int] = {}
-    for module in root.modules():
-        for child in module.children():
-            uses[child] = uses.get(child, 0) + 1
-    for chain in _chains(root):
+    uses = Counter(child for module in model.modules() for child in module._modules.values())
+    for chain in (chain for path in paths for chain in _chains(model.get_submodule(path))):
         for place, module in enumerate(chain):
-            if _slope(module) is None or uses.get(module) != 1:
+            if _slope(module) is None or uses[module] != 1:
                 continue
             rest = (one for one in chain[place + 1 :] if not isinstance(one, _MOVES))
             layer = next(rest, None)
-            if isinstance(layer, LAYERS) and uses.get(layer) == 1:
+            if isinstance(layer, LAYERS) and uses[layer] == 1:
                 taken[module] = layer
     return taken
 

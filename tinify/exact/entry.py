@@ -18,8 +18,9 @@ class Entry(nn.Module):
 
     ``forward(x)`` takes (batch, channels, ...) and returns integers in float32, channels last:
     ``clamp(round(x * 2**exponent), low, high)``, half to even, where negative ones are then multiplied by ``slope``
-    times 2^-8 and rounded down: a shift. Slope 256 changes nothing, and 0 is QReLU (Ballé, Johnston, Minnen: Integer
-    Networks for Data Compression with Latent-Variable Models, ICLR 2019, section 3), which ``low = 0`` says as well.
+    times 2^-8 and rounded again, half to even: rounding down would shift the mean of what a layer adds up. Slope 256
+    changes nothing, and 0 is QReLU (Ballé, Johnston, Minnen: Integer Networks for Data Compression with Latent-Variable
+    Models, ICLR 2019, section 3), which ``low = 0`` says as well.
 
     >>> entry = Entry(1)
     >>> entry.set(exponent=[2], low=[-8], high=[100], slope=64)
@@ -48,10 +49,11 @@ class Entry(nn.Module):
         self._floats = None
 
     @property
-    def bound(self) -> Tensor:
-        """The largest magnitude of each channel's integers, int64."""
-        low = self.low.long() * self.slope.long() >> SLOPE_BITS
-        return torch.maximum(low.abs(), self.high.long().abs())
+    def reach(self) -> tuple[Tensor, Tensor]:
+        """How far each channel's integers go below zero, and above, int64."""
+        low, high = (limit.long() for limit in (self.low, self.high))
+        ends = torch.stack([low * self.slope.long() >> SLOPE_BITS, low.clamp(min=0), high.clamp(max=0), high])
+        return (-ends).amax(0).clamp(min=0), ends.amax(0).clamp(min=0)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.integers(x.movedim(1, -1) if x.ndim > 2 else x)
@@ -59,10 +61,10 @@ class Entry(nn.Module):
     def integers(self, x: Tensor) -> Tensor:
         """The same of (..., channels)."""
         scale, low, high, slope = self.floats()
-        # A copy of its own for what follows in place; the layout is that of the indexes.
-        a = torch.mul(x.float(), scale, out=x.new_empty(x.shape, dtype=torch.float32))
+        # A copy of its own for what follows in place; the layout is that of the indexes. Rounding has no gradient.
+        a = torch.mul(x.detach().float(), scale, out=x.new_empty(x.shape, dtype=torch.float32))
         a = torch.maximum(torch.minimum(a.round_(), high, out=a), low, out=a)
-        return a if slope in (0, 1) else F.leaky_relu_(a, slope).floor_()
+        return a if slope in (0, 1) else F.leaky_relu_(a, slope).round_()
 
     def part(self, first: int, end: int) -> Entry:
         """That of the channels from ``first`` to ``end`` alone: a copy."""
@@ -73,7 +75,7 @@ class Entry(nn.Module):
     def floats(self) -> tuple[Tensor, Tensor, Tensor, float]:
         """Scale, limits and slope as numbers to compute with."""
         if self._floats is None or self._floats[0].device != self.exponent.device:
-            slope = int(self.slope) / (1 << SLOPE_BITS)
+            slope = 1.0 if self.slope.is_meta else int(self.slope) / (1 << SLOPE_BITS)
             low = self.low if slope else self.low.clamp(min=0)  # so that nothing is left to multiply by zero
             self._floats = power_of_two(self.exponent), low.float(), self.high.float(), slope
         return self._floats

@@ -44,7 +44,7 @@ class IndexHead(nn.Module):
         # A scale below the lowest is passed over: whatever is predicted, the next is taken.
         never = scales[:-1].cpu() < lowest
         self.thresholds = torch.where(never, torch.full_like(found, -(2.0**31)), found).to(self.thresholds)
-        self.scales = scales.detach().to(self.scales).clone()
+        self.scales = scales.detach().clamp(min=float(scales[int(never.sum())])).to(self.scales)
 
     def forward(self, predicted: Tensor) -> Tensor:
         edges = self.thresholds.float().mul_(2.0**-THRESHOLD_BITS)

@@ -22,14 +22,17 @@ from tinify.exact.entry import Entry, power_of_two
 from tinify.exact.geometry import Geometry, Pad, block_diagonal, by_phases, by_taps, plain, transposed
 from tinify.layers import MaskedConv2d
 
+_EXPONENT_LIMIT = 64
+"""Of two: float32 holds the numbers that come of it."""
+
 
 class ExactLayer(nn.Module):
     """A convolution, transposed or masked or of each channel or none of these, or a linear layer, of integers.
 
     The numbers that come in are rounded by ``entry``. ``weight`` is int16, (taps * inputs, outputs), ``bias`` int32;
     sums are multiplied by ``2**-shift``, a power of two for each output, so what comes out is a float32 in fixed point.
-    No sum of magnitudes reaches 2^24, whatever comes in: :meth:`bound` says how far each goes, and :meth:`check`
-    refuses more. ``carrier`` is what the sums are computed in; all give the same.
+    No sum of some of the products reaches 2^24, whatever comes in: :meth:`bound` says how far each goes, and
+    :meth:`check` refuses more. ``carrier`` is what the sums are computed in; all give the same.
     """
 
     weight: Tensor
@@ -51,18 +54,26 @@ class ExactLayer(nn.Module):
         self._held: tuple[Any, tuple[Any, Tensor]] | None = None
 
     def bound(self) -> Tensor:
-        """The largest magnitude that each output's sum of magnitudes can have, int64."""
-        weight = self.weight.long().abs()
-        inputs = self.entry.bound if self.geometry.each else self.entry.bound.repeat(len(self.geometry.taps))[:, None]
-        total: Tensor = (weight * inputs).sum(0) + self.bias.long().abs()
-        return total
+        """The largest magnitude that the sum of some of an output's products can have, int64, whichever those are."""
+        down, up = self.entry.reach
+        if not self.geometry.each:
+            down, up = (reach.repeat(len(self.geometry.taps))[:, None] for reach in (down, up))
+        weight, bias = self.weight.long(), self.bias.long()
+        more, less = weight.clamp(min=0), (-weight).clamp(min=0)
+        above = (more * up + less * down).sum(0) + bias.clamp(min=0)
+        below = (more * down + less * up).sum(0) + (-bias).clamp(min=0)
+        return torch.maximum(above, below)
 
     def check(self, name: str = "this layer") -> None:
         """Raises :class:`~tinify.errors.InputError` where integers leave what the carriers hold."""
         if bool((self.entry.low > 0).any() | (self.entry.high < 0).any()):
             raise InputError(f"{name}: the limits of its inputs leave out 0, which is what its padding is")
-        found = {"a sum": (self.bound(), LIMIT - 1), "an input": (self.entry.bound, INPUT_LIMIT)}
-        found["a weight"] = self.weight.long().abs(), WEIGHT_LIMIT
+        found = {
+            "an exponent": (torch.cat([self.shift, self.entry.exponent]).long().abs(), _EXPONENT_LIMIT),
+            "a weight": (self.weight.long().abs(), WEIGHT_LIMIT),
+            "an input": (torch.cat(self.entry.reach), INPUT_LIMIT),
+            "a sum": (self.bound(), LIMIT - 1),
+        }
         for what, (reached, most) in found.items():
             if reached.numel() and int(reached.max()) > most:
                 raise InputError(

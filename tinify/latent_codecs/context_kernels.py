@@ -100,7 +100,7 @@ def enter(x: Floats, places: Int64s, entries: Floats, first: int, channels: int)
             a = np.rint(row[n] * scale[n])
             a = high[n] if a > high[n] else a
             a = low[n] if a < low[n] else a
-            row[n] = np.floor(a * slope[n]) if a < 0 else a
+            row[n] = np.rint(a * slope[n]) if a < 0 else a
 
 
 @kernel(nb.boolean(_POSITIONS, _POSITIONS, nb.int64, nb.int64, nb.int64, array(nb.float32, axes=4), _INTS))
