@@ -14,11 +14,14 @@ from torch import Tensor, nn
 
 from tinify.errors import CheckpointError, CorruptStreamError, InputError
 from tinify.exact import IndexHead, exact_layers, exchange, fitted, shell, use_carrier, watched
+from tinify.exact.convert import changes
+from tinify.exact.thaw import float_state
 from tinify.latent_codecs import LatentCodec
 from tinify.latent_codecs.parameters import LINKS, Chunks
 from tinify.latent_codecs.stream import Shape
 from tinify.latent_codecs.witness import witness
 from tinify.models.base import CompressionModel, SimpleVAECompressionModel
+from tinify.models.build import build_model
 
 FLOAT, PORTABLE = "float32", "portable"
 MOST_BYTES = 2048
@@ -56,6 +59,21 @@ def portable_shell(model: CompressionModel) -> None:
     exchange(model, index_path(model), shell)
     list(_splits(model))
     model.arithmetic = PORTABLE
+
+
+def thawed(model: CompressionModel) -> CompressionModel:
+    """A float model of the weights that a portable one's integers stand for, to be trained further.
+
+    Its coding tables are those of the portable one, until training forgets them.
+    """
+    assert model.architecture is not None
+    made = build_model(model.architecture)
+    state = {name: tensor for name, tensor in model.state_dict().items() if name in made.state_dict()}
+    for change in changes(made, index_path(made)):
+        found = float_state(change.module, model.get_submodule(change.path))
+        state |= {f"{change.path}.{name}": tensor for name, tensor in found.items()}
+    made.load_state_dict(state)
+    return made.eval()
 
 
 def check_bounds(model: CompressionModel) -> None:
