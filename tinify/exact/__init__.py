@@ -13,6 +13,7 @@ from tinify.exact.entry import Entry, ExactActivation
 from tinify.exact.gain import ExactGain
 from tinify.exact.head import IndexHead
 from tinify.exact.layers import ExactLayer, Geometry
+from tinify.exact.straight import Straight, fine_tune, settle, straight_through
 
 __all__ = [
     "CARRIERS",
@@ -22,12 +23,16 @@ __all__ = [
     "ExactLayer",
     "Geometry",
     "IndexHead",
+    "Straight",
     "exact_layers",
     "exchange",
+    "fine_tune",
     "fitted",
     "probe",
     "products",
+    "settle",
     "shell",
+    "straight_through",
     "use_carrier",
     "watched",
 ]

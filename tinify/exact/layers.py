@@ -174,6 +174,13 @@ class ExactLayer(nn.Module):
                 self._held = key, (self.weight.to(dtype) * scale.to(dtype), self.bias.to(dtype) * scale.to(dtype))
         return self._held[1]
 
+    def values(self) -> tuple[Tensor, Tensor]:
+        """What the integers stand for: weights, (taps, inputs or 1, outputs), and bias, (outputs); float64."""
+        weight = self.weight.double().reshape(len(self.geometry.taps), -1, self.weight.shape[1])
+        exponent = self.entry.exponent.double()
+        steps = torch.exp2(-self.shift.double()), torch.exp2(exponent if self.geometry.each else exponent[:, None])
+        return weight * steps[0] * steps[1], self.bias.double() * steps[0]
+
     def _load_from_state_dict(self, *args: Any) -> None:
         super()._load_from_state_dict(*args)
         self._held = None
@@ -199,20 +206,33 @@ def shell_of(layer: Layer) -> ExactLayer:
 
 def weights_of(layer: Layer, geometry: Geometry) -> tuple[Tensor, Tensor]:
     """A float layer's weights, (taps, inputs or 1, outputs), and bias, (outputs), as in its exact form; float64."""
-    weight = layer.weight.detach().double().cpu()
+    weight = arranged(layer, layer.weight.detach().double().cpu(), geometry)
     bias = torch.zeros(layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels).double()
     bias = bias if layer.bias is None else layer.bias.detach().double().cpu()
+    return weight, bias.repeat_interleave(geometry.shuffle**2)
+
+
+def arranged(layer: Layer, weight: Tensor, geometry: Geometry) -> Tensor:
+    """Weights of a float layer's shape as those of its exact form, (taps, inputs or 1, outputs)."""
     if isinstance(layer, nn.Linear):
-        return weight.t()[None], bias
+        return weight.t()[None]
     if isinstance(layer, nn.ConvTranspose2d):
-        return _phases(layer, weight, geometry), bias.repeat_interleave(geometry.shuffle**2)
+        return _phases(layer, weight, geometry)
     if isinstance(layer, MaskedConv2d):
-        weight = weight * layer.mask.double().cpu()
+        weight = weight * layer.mask.to(weight)
     if geometry.each:
-        return torch.stack([weight[:, 0, row, column][None] for row, column in geometry.taps]), bias
+        return torch.stack([weight[:, 0, row, column][None] for row, column in geometry.taps])
     if layer.groups > 1:
         weight = _block_diagonal(weight, layer.groups)
-    return torch.stack([weight[:, :, row, column].t() for row, column in geometry.taps]), bias
+    return torch.stack([weight[:, :, row, column].t() for row, column in geometry.taps])
+
+
+def disarranged(layer: Layer, made: Tensor, geometry: Geometry) -> Tensor:
+    """The inverse of :func:`arranged`, zero where a mask is."""
+    # It moves each weight to one place, and so its adjoint moves it back.
+    with torch.enable_grad():
+        weight = made.new_zeros(layer.weight.shape, requires_grad=True)
+        return torch.autograd.grad(arranged(layer, weight, geometry), weight, made)[0]
 
 
 def _plain(layer: nn.Conv2d) -> Geometry:
