@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from tinify.codec import Codec
 from tinify.errors import InputError
-from tinify.exact import audit
+from tinify.exact import audit, fine_tune
 from tinify.models import CompressionModel
 from tinify.models.portable import SelfTest, make_portable
 from tinify.ops import compute_padding
@@ -31,11 +31,13 @@ def freeze_portable(
     model: CompressionModel,
     pictures: Iterable[Tensor],
     *,
+    tune: int = 0,
     progress: Callable[[str], None] = lambda message: None,
 ) -> CompressionModel:
     """A portable copy of a trained model, calibrated by ``pictures``, (1, channels, height, width) in [0, 1].
 
-    Sides are multiples of the model's stride; :func:`calibration` reads such pictures. The model stays as it is.
+    Sides are multiples of the model's stride; :func:`calibration` reads such pictures. ``tune`` steps train the layers
+    that become integers, for the rate of these pictures, with their rounding in place. The model stays as it is.
     Raises :class:`~tinify.errors.InputError` for one that has no portable form, and says why.
 
     >>> import tinify
@@ -55,7 +57,10 @@ def freeze_portable(
             for quality in _spread(model):
                 model(x, **({} if quality is None else {"quality": quality}))
 
-    make_portable(made, run)
+    def train(model: CompressionModel, paths: list[str]) -> None:
+        fine_tune(model, paths, given, tune, progress=lambda step, bits: progress(f"step {step + 1} of {tune}"))
+
+    make_portable(made, run, train if tune else None)
     progress("self-test")
     made.self_test = SelfTest.of(made)
     with audit(made):

@@ -16,6 +16,7 @@ from tinify.exact.geometry import Geometry
 from tinify.exact.head import IndexHead
 from tinify.exact.layers import ExactLayer
 from tinify.exact.reproducible import reproducible
+from tinify.exact.straight import Straight, fine_tune, settle, straight_through
 
 __all__ = [
     "CARRIERS",
@@ -25,14 +26,18 @@ __all__ = [
     "ExactLayer",
     "Geometry",
     "IndexHead",
+    "Straight",
     "audit",
     "exact_layers",
     "exchange",
+    "fine_tune",
     "fitted",
     "probe",
     "products",
     "reproducible",
+    "settle",
     "shell",
+    "straight_through",
     "use_carrier",
     "watched",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any
 
@@ -40,9 +41,14 @@ class ExactGain(GainUnit):
     def of(cls, unit: GainUnit) -> ExactGain:
         """The exact form of a gain unit."""
         made = cls(unit.log_gain.shape[1], unit.points)
-        octaves = unit.log_gain.detach().double().cpu() * 1.4426950408889634
+        octaves = unit.log_gain.detach().double().cpu() / math.log(2)
         made.logarithm = torch.round(octaves * 2**LOG_BITS).int()
         return made
+
+    def log_gain_of(self) -> Tensor:
+        """The logarithms that a gain unit has as its parameter, float32."""
+        logarithm: Tensor = self.logarithm.double() * (math.log(2) / 2**LOG_BITS)
+        return logarithm.float()
 
     def forward(self, y: Tensor, quality: float | Tensor | None = None) -> Tensor:
         place = torch.round((self.checked(quality).double().cpu() - 1) * _STEPS).long()
@@ -71,12 +77,10 @@ def _tables() -> tuple[Tensor, Tensor]:
 
 
 def _roots(bits: int) -> Tensor:
-    from math import isqrt
-
     one = 1 << 128
     root = 2 * one
     for _ in range(bits):
-        root = isqrt(root * one)
+        root = math.isqrt(root * one)
     powers: list[Any] = [one]
     for _ in range((1 << _HALF) - 1):
         powers.append(powers[-1] * root >> 128)

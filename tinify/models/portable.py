@@ -7,15 +7,27 @@ import json
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from tinify.errors import CheckpointError, CorruptStreamError, InputError
-from tinify.exact import IndexHead, exact_layers, exchange, fitted, shell, use_carrier, watched
-from tinify.exact.convert import changes
-from tinify.exact.thaw import float_state
+from tinify.exact import (
+    ExactGain,
+    ExactLayer,
+    IndexHead,
+    exact_layers,
+    exchange,
+    fitted,
+    shell,
+    straight_through,
+    use_carrier,
+    watched,
+)
+from tinify.exact import settle as settle_layers
+from tinify.exact.convert import LAYERS, changes
+from tinify.exact.layers import parameters_of
 from tinify.latent_codecs import LatentCodec
 from tinify.latent_codecs.parameters import LINKS, Chunks
 from tinify.latent_codecs.stream import Shape
@@ -33,9 +45,15 @@ def index_path(model: nn.Module) -> list[str]:
     return [path for path, _ in _deciding(model)]
 
 
-def make_portable(model: CompressionModel, calibrate: Callable[[CompressionModel], Any]) -> None:
+def make_portable(
+    model: CompressionModel,
+    calibrate: Callable[[CompressionModel], Any],
+    tune: Callable[[CompressionModel, list[str]], Any] | None = None,
+) -> None:
     """Exchanges, in place, what chooses coding tables by integers that fit what ``calibrate(model)`` sends through it.
 
+    ``tune(model, paths)`` may train the layers at these paths with their rounding in place, before it is for good: see
+    :func:`~tinify.exact.fine_tune`.
     The model is set to evaluation. Raises :class:`~tinify.errors.InputError` for parts that have no exact form.
     """
     if model.arithmetic == PORTABLE:
@@ -46,7 +64,12 @@ def make_portable(model: CompressionModel, calibrate: Callable[[CompressionModel
     paths = index_path(model)
     with watched(model, paths) as seen, torch.no_grad():
         calibrate(model)
-    exchange(model, paths, lambda change: fitted(change, seen))
+    if tune and any(isinstance(change.module, LAYERS) for change in changes(model, paths)):
+        straight_through(model, paths, seen)
+        tune(model, paths)
+        settle_layers(model)
+    else:
+        exchange(model, paths, lambda change: fitted(change, seen))
     for codec, split in _splits(model):
         density = codec.gaussian_conditional
         assert split.head is not None
@@ -68,10 +91,15 @@ def thawed(model: CompressionModel) -> CompressionModel:
     """
     assert model.architecture is not None
     made = build_model(model.architecture)
-    state = {name: tensor for name, tensor in model.state_dict().items() if name in made.state_dict()}
+    state = made.state_dict()
+    state |= {name: tensor for name, tensor in model.state_dict().items() if name in state}
     for change in changes(made, index_path(made)):
-        found = float_state(change.module, model.get_submodule(change.path))
-        state |= {f"{change.path}.{name}": tensor for name, tensor in found.items()}
+        exact, module = model.get_submodule(change.path), cast(Any, change.module)
+        if isinstance(exact, ExactLayer):
+            found = parameters_of(module, exact)
+            state |= {f"{change.path}.{name}": tensor for name, tensor in found.items()}
+        elif isinstance(exact, ExactGain):
+            state[f"{change.path}.log_gain"] = exact.log_gain_of()
     made.load_state_dict(state)
     return made.eval()
 
