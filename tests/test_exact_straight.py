@@ -14,7 +14,8 @@ from torch import Tensor, nn
 import tinify
 from tinify.errors import DivergedError, InputError
 from tinify.exact import ExactGain, ExactLayer, Straight, exact_layers, fine_tune, settle, straight_through, watched
-from tinify.exact.layers import arranged, disarranged, shell_of
+from tinify.exact.choose import Seen, exact_layer
+from tinify.exact.layers import arranged, parameters_of
 from tinify.latent_codecs import LatentCodec
 from tinify.layers import GainUnit
 
@@ -30,12 +31,13 @@ def made_straight(net: nn.Module, x: Tensor) -> nn.ModuleDict:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_weights_come_back_from_where_they_are_in_the_exact_form(kind: str) -> None:
-    layer = KINDS[kind]()
-    geometry = shell_of(layer).geometry
-    weight = layer.weight.detach().double()
-    there = arranged(layer, weight, geometry)
-    mask = getattr(layer, "mask", torch.ones(()))
-    assert torch.equal(disarranged(layer, there, geometry), weight * mask)
+    layer, seen = KINDS[kind](), Seen()
+    seen.add(inputs(layer, 2, 7, 6, 0))
+    made = exact_layer(layer, seen)
+    weight = parameters_of(layer, made)["weight"]
+    assert weight.shape == layer.weight.shape
+    assert torch.equal(arranged(layer, weight.double(), made.geometry), made.values()[0])
+    assert not bool((weight * (1 - getattr(layer, "mask", torch.ones(())))).any())
 
 
 @pytest.mark.parametrize("kind", KINDS)
