@@ -42,6 +42,7 @@ NAMES = (
     "docs/models.md",
     "docs/plugins.md",
     "docs/point-clouds.md",
+    "docs/portable.md",
     "docs/specs.md",
     "docs/training.md",
     "docs/variable-rate.md",
