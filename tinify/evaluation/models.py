@@ -12,6 +12,7 @@ from tinify.checkpoint import load_checkpoint
 from tinify.codec import Codec
 from tinify.evaluation.codec import PictureCodec, Pixels
 from tinify.images import Picture
+from tinify.models.portable import PORTABLE, thawed
 from tinify.registry import get_registry
 from tinify.weights import find_weights
 
@@ -38,7 +39,8 @@ class ModelCodec(PictureCodec):
             low, high = self.limits = codec.qualities
             self.settings = tuple(range(math.ceil(low), math.floor(high) + 1)) or (low, high)
         self.label = name.rpartition("/")[2].removesuffix(".safetensors")
-        self.parameters = sum(parameter.numel() for parameter in codec.model.parameters())
+        model = thawed(codec.model) if codec.model.arithmetic == PORTABLE else codec.model
+        self.parameters = sum(parameter.numel() for parameter in model.parameters())
         self.kmac_per_pixel = _kmac_per_pixel(codec)
 
     def encode(self, pixels: Pixels, quality: float | None) -> bytes:
