@@ -42,6 +42,8 @@ def caps(aten: str, onednn: str, mkl: str) -> dict[str, str]:
     return {"ATEN_CPU_CAPABILITY": aten, "ONEDNN_MAX_CPU_ISA": onednn, "MKL_ENABLE_INSTRUCTIONS": mkl}
 
 
+TILE = 512
+
 AVX2, SCALAR = caps("avx2", "AVX2", "AVX2"), caps("default", "SSE41", "SSE4_2")
 SETTINGS = [
     Setting("as it comes"),
@@ -120,13 +122,35 @@ def worker(folder: Path) -> None:
     warnings.filterwarnings("ignore", "TF32 acceleration")  # of switching oneDNN off
     with torch.no_grad(), torch.backends.mkldnn.flags(enabled=setting.onednn):
         if task["share"] is not None:
-            found: Any = [coded(model, groups[place], asked(model, place), setting) for place in task["share"]]
+            found: Any = [coded(model, groups[place], asked(model, place), setting) for place in task["share"]], None
         else:
             strings = pickle.loads((folder / "strings.pickle").read_bytes())
-            found = [
+            symbols = [
                 [decoded(model, one, quality) for one in batches(items, setting.batch)] for quality, items in strings
             ]
+            found = symbols, pictures(model, folder, task["write"])
     (folder / "result.pickle").write_bytes(pickle.dumps(found))
+
+
+def pictures(model: Any, folder: Path, write: list[str]) -> list[Any]:
+    """Pixels of each file, as they come and exactly; None where one does not decode. Files are written if asked."""
+    from tinify.codec import Codec
+    from tinify.errors import TinifyError
+    from tinify.images import read_picture
+
+    for number, path in enumerate(write):
+        picture = read_picture(Path(path))
+        for name, tile in (("tiles", TILE), ("whole", 4096)):
+            (folder / f"{number}-{name}.tfy").write_bytes(Codec(model, tile=tile).compress(picture))
+    found: list[Any] = []
+    for file in sorted(folder.glob("*.tfy")):
+        for exact in (False, True) if model.arithmetic == "portable" else (False,):
+            try:
+                found.append(Codec(model, exact_pixels=exact).decompress(file.read_bytes()).pixels)
+            except TinifyError as error:
+                click.echo(f"{file.name}: {error}", err=True)
+                found.append(None)
+    return found
 
 
 def asked(model: Any, place: int) -> float | None:
@@ -182,9 +206,10 @@ def fingerprint(y_hat: Any) -> int:
     return int(google_crc32c.value(y_hat.cpu().contiguous().numpy().tobytes()))
 
 
-def run(setting: Setting, folder: Path, model: Path, share: list[int] | None) -> Any:
-    """What a process of that setting found."""
-    task = {"setting": asdict(setting), "model": str(model), "share": share}
+def run(setting: Setting, folder: Path, model: Path, share: list[int] | None, write: list[Path] | None = None) -> Any:
+    """What a process of that setting found: of the crops that are its share, or of all, and of files."""
+    files = [str(path.resolve()) for path in write or ()]
+    task = {"setting": asdict(setting), "model": str(model.resolve()), "share": share, "write": files}
     (folder / "task.json").write_text(json.dumps(task))
     variables = os.environ | {"OMP_NUM_THREADS": str(setting.threads)} | setting.variables
     subprocess.run([setting.python, __file__, "worker", str(folder)], env=variables, check=True)
@@ -196,6 +221,7 @@ def run(setting: Setting, folder: Path, model: Path, share: list[int] | None) ->
 @click.option("--data", "folders", type=click.Path(path_type=Path, exists=True), multiple=True, required=True)
 @click.option("--crops", "count", default=2000, show_default=True, help="Beside the hostile ones.")
 @click.option("--python", "others", multiple=True, help="Another Python, with another torch; may be repeated.")
+@click.option("--file", "files", type=click.Path(path_type=Path), multiple=True, help="A picture, in tiles and whole.")
 @click.option("--only", multiple=True, help="Names of settings; all without.")
 @click.option("--control", is_flag=True, help="MODEL is of float arithmetic: differences have to show.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path))
@@ -204,6 +230,7 @@ def compare(
     folders: tuple[Path, ...],
     count: int,
     others: tuple[str, ...],
+    files: tuple[Path, ...],
     only: tuple[str, ...],
     control: bool,
     json_file: Path | None,
@@ -218,6 +245,7 @@ def compare(
         settings.append(Setting("cuda, batch of 8", batch=8, device="cuda"))
     settings = [one for one in settings if not only or one.name in only]
     rows: list[dict[str, Any]] = []
+    first: list[Any] = []
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         groups = crops(list(folders), count)
@@ -226,17 +254,19 @@ def compare(
         coded: dict[int, Any] = {}
         for number, setting in enumerate(settings):
             share = list(places[number :: len(settings)])
-            coded |= dict(zip(share, run(setting, folder, model, share), strict=True))
+            coded |= dict(zip(share, run(setting, folder, model, share)[0], strict=True))
         (folder / "strings.pickle").write_bytes(pickle.dumps([coded[place] for place in places]))
         for setting in settings:
             begun = time.perf_counter()
-            found = run(setting, folder, model, None)
+            found, pixels = run(setting, folder, model, None, [] if rows else list(files))
+            first = first or pixels
             wrong = [0] * len(settings)
             for place in places:
                 wrong[place % len(settings)] += differing(found[place], coded[place][1], control)
             seconds = round(time.perf_counter() - begun, 1)
             rows.append({"decoded by": setting.name, "crops": 8 * len(groups), "different": sum(wrong)})
-            rows[-1] |= {"of settings": sum(count > 0 for count in wrong), "seconds": seconds}
+            rows[-1] |= {"of settings": sum(count > 0 for count in wrong)} | compared(first, pixels)
+            rows[-1] |= {"seconds": seconds}
             click.echo(json.dumps(rows[-1]), err=True)
     facts = machine(1)
     click.echo(describe(facts))
@@ -244,7 +274,24 @@ def compare(
     different = sum(row["different"] for row in rows)
     failures = ["no symbols differ: the comparison sees nothing"] if control and not different else []
     failures += [f"{different} crops differ"] if different and not control else []
+    for row in rows if not control else ():
+        if row["files amiss"] or row["levels apart"] > 1 or row["exactly"]:
+            failures.append(f"{row['decoded by']}: pixels or files are not as they must be")
     finish({**facts, "model": str(model), "settings": rows}, failures, json_file)
+
+
+def compared(first: list[Any], pixels: list[Any]) -> dict[str, int]:
+    """Files that do not decode, and by how many levels pixels are apart at most, as they come and exactly."""
+    apart = [
+        abs(one.astype(int) - other).max() if one is not None and other is not None else 0
+        for one, other in zip(first, pixels, strict=True)
+    ]
+    amiss = sum(one is None for one in pixels)
+    return {
+        "files amiss": amiss,
+        "levels apart": int(max(apart[::2], default=0)),
+        "exactly": int(max(apart[1::2], default=0)),
+    }
 
 
 def differing(found: list[list[Any]], coded: list[Any], control: bool) -> int:
