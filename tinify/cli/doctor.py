@@ -57,6 +57,7 @@ def doctor_command(as_json: bool) -> None:
         *_plugins(registry),
         *_specs(registry),
         *_kernels(registry),
+        *_arithmetic(),
         *_variables(registry),
     ]
     if as_json:
@@ -183,6 +184,27 @@ def _kernels(registry: Registry) -> Iterator[Finding]:
         whose = f"kernels for {one.kernel.device} of {one.kernel.provider}, {state}"
         alike.setdefault(("problem" if one.broken else "ok", whose), []).append(one.kernel.op)
     yield from (Finding(state, f"{whose}: {', '.join(ops)}") for (state, whose), ops in alike.items())
+
+
+def _arithmetic() -> Iterator[Finding]:
+    """Whether sums are exact here in each carrier of portable models."""
+    try:
+        import torch
+
+        from tinify.exact import CARRIERS, probe
+    except ImportError:  # which the kernels have told
+        return
+    for name in ("cpu", *(("cuda",) if torch.cuda.is_available() else ())):
+        rounded = [carrier for carrier in CARRIERS if not probe(torch.device(name), carrier)]
+        if rounded:
+            used = (
+                "float64 on the CPU chooses the tables of portable models"
+                if "float32" in rounded
+                else "float32 is used"
+            )
+            yield Finding("warning", f"sums of integers are not exact on {name} in {', '.join(rounded)}: {used}")
+        else:
+            yield Finding("ok", f"sums of integers are exact on {name} in {', '.join(CARRIERS)}")
 
 
 def _variables(registry: Registry) -> Iterator[Finding]:
