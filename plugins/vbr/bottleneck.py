@@ -179,8 +179,9 @@ class AtStep(EntropyModel):
             return x_hat, self.prior.bounded(likelihood).reshape(values.shape).transpose(0, 1)
 
     def _level(self) -> Tensor:
-        """Which of the prior's steps is nearest, (batch,)."""
-        return (self.prior.steps.log() - self.step.detach()[:, None].log()).abs().argmin(1)
+        """Which of the prior's steps is nearest in logarithm, (batch,): all machines agree in such products."""
+        steps, step = self.prior.steps.double(), self.step.detach().double()
+        return (step * step > (steps[:-1] * steps[1:])[:, None]).sum(0)
 
 
 def entropy_bottleneck(

@@ -30,6 +30,7 @@ class VariableRasterScan(RasterScanLatentCodec):
     Quantization-Reconstruction Offsets, DCC 2024.
     """
 
+    decides = (*RasterScanLatentCodec.decides, "scale_to_context", "offset")
     exact_estimate = True
 
     def __init__(
@@ -71,7 +72,7 @@ class VariableRasterScan(RasterScanLatentCodec):
             raise InputError(
                 f"{len(gain)} qualities for one batch: a raster scan codes a batch at one; code each by itself"
             )
-        gain = gain[0].reshape(())
+        gain = gain[0].reshape(1)
 
         def step(serial: Any, rows: Tensor, columns: Tensor, predicted: Tensor) -> Tensor:
             scales, means = self._params(predicted)
@@ -87,17 +88,32 @@ class VariableRasterScan(RasterScanLatentCodec):
         scales, *means = self.split(predicted, self.gaussian_conditional)
         return scales, means[0] if means else torch.zeros_like(scales)
 
-    def _shifted(self, gain: Tensor) -> MaskedConv2d:
-        """The context's convolution, with what the gain adds to its bias."""
+    def _shifted(self, gain: Tensor) -> MaskedConv2d | _ShiftedContext:
+        """The context's convolution, with what the gain adds to it."""
         conv, add = self.context_prediction, self.scale_to_context
         if isinstance(conv, ExactLayer):
-            raise InputError("a raster scan of variable rate has no exact form: its context hangs on a float gain")
+            return _ShiftedContext(conv, add(gain[None])[0])
         # Sums and products apart, so that no processor fuses them.
         shift = (add.weight[:, 0] * gain + add.bias).detach()
         shifted = copy.copy(conv)
         shifted._parameters = dict(conv._parameters)
         shifted._parameters["bias"] = nn.Parameter(shift if conv.bias is None else conv.bias.detach() + shift)
         return shifted
+
+
+class _ShiftedContext(nn.Module):
+    """An exact context's convolution and a sum after it, which its bias might have no room for."""
+
+    def __init__(self, convolution: ExactLayer, shift: Tensor) -> None:
+        super().__init__()
+        self.convolution = convolution
+        self.shift = shift[:, None, None]
+        self.in_channels, self.kernel_size = convolution.in_channels, convolution.kernel_size
+        self.geometry = convolution.geometry
+
+    def valid(self, x: Tensor) -> Tensor:
+        """What it makes of windows as they are."""
+        return self.convolution.valid(x) + self.shift
 
 
 class _Rounding:

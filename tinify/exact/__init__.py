@@ -11,24 +11,29 @@ from tinify.exact.arithmetic import CARRIERS, probe, products
 from tinify.exact.audit import audit
 from tinify.exact.convert import exact_layers, exchange, fitted, shell, use_carrier, watched
 from tinify.exact.entry import Entry, ExactActivation
-from tinify.exact.gain import ExactGain
+from tinify.exact.forms import FORMS
+from tinify.exact.gain import ExactGain, interpolated, logarithms
 from tinify.exact.geometry import Geometry
 from tinify.exact.head import IndexHead
 from tinify.exact.layers import ExactLayer
-from tinify.exact.reproducible import reproducible
+from tinify.exact.reproducible import Reproduced, reproducible
 
 __all__ = [
     "CARRIERS",
+    "FORMS",
     "Entry",
     "ExactActivation",
     "ExactGain",
     "ExactLayer",
     "Geometry",
     "IndexHead",
+    "Reproduced",
     "audit",
     "exact_layers",
     "exchange",
     "fitted",
+    "interpolated",
+    "logarithms",
     "probe",
     "products",
     "reproducible",

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from tinify.exact.entry import power_of_two
+from tinify.exact.forms import FORMS
 from tinify.layers.gain import GainUnit
 
 LOG_BITS = 16
 """Logarithms to base 2 are multiples of 2^-16."""
+_LOG2_E = 1.4426950408889634
 _HALF = LOG_BITS // 2
 _POWER_BITS = 23
 _STEPS = 1000
@@ -40,20 +42,31 @@ class ExactGain(GainUnit):
     def of(cls, unit: GainUnit) -> ExactGain:
         """The exact form of a gain unit."""
         made = cls(unit.log_gain.shape[1], unit.points)
-        octaves = unit.log_gain.detach().double().cpu() * 1.4426950408889634
-        made.logarithm = torch.round(octaves * 2**LOG_BITS).int()
+        made.logarithm = logarithms(unit.log_gain)
         return made
 
     def forward(self, y: Tensor, quality: float | Tensor | None = None) -> Tensor:
-        place = torch.round((self.checked(quality).double().cpu() - 1) * _STEPS).long()
-        below = (place // _STEPS).clamp(max=self.points - 2)
-        part = (place - below * _STEPS)[:, None]
-        table = self.logarithm.cpu().long()
-        logarithm = (table[below] * (_STEPS - part) + table[below + 1] * part) // _STEPS
-        return y * _power(logarithm).to(y.device)[:, :, None, None]
+        return y * interpolated(self.logarithm, self.checked(quality)).to(y.device)[:, :, None, None]
 
     def extra_repr(self) -> str:
         return f"{self.logarithm.shape[1]}, points={self.points}"
+
+
+FORMS[GainUnit] = ExactGain.of
+
+
+def logarithms(natural: Tensor) -> Tensor:
+    """Natural logarithms of gains as :func:`interpolated` wants them, int32."""
+    return torch.round(natural.detach().double() * _LOG2_E * 2**LOG_BITS).int()
+
+
+def interpolated(table: Tensor, quality: Tensor) -> Tensor:
+    """Gains of qualities from 1 on, float32 (qualities, channels): ``table`` is (points, channels), by integers."""
+    place = torch.round((quality.double().cpu() - 1) * _STEPS).long()
+    below = (place // _STEPS).clamp(max=len(table) - 2)
+    part = (place - below * _STEPS)[:, None]
+    table = table.cpu().long()
+    return _power((table[below] * (_STEPS - part) + table[below + 1] * part) // _STEPS)
 
 
 def _power(logarithm: Tensor) -> Tensor:
