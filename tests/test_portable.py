@@ -22,7 +22,7 @@ from tinify.freezing import calibration, freeze_portable
 from tinify.images import Picture, write_picture
 from tinify.latent_codecs.witness import witness
 from tinify.models import CompressionModel
-from tinify.models.portable import MOST_BYTES, PORTABLE, SelfTest, index_path, make_portable, settle
+from tinify.models.portable import MOST_BYTES, PORTABLE, SelfTest, index_path, make_portable, settle, thawed
 
 PHOTO = {"N": 8, "M": 8, "Z": 4, "F": 8, "B": 1, "D": 0}
 MODELS = {
@@ -311,3 +311,24 @@ def test_a_third_party_codec_that_says_nothing_is_found_out() -> None:
     model.latent_codec.hyper.decides = ()
     with pytest.raises(InputError, match=r"in latent_codec\.hyper\.h_s\.\d is no exact operation"):
         freeze_portable(model, pictures())
+
+
+def test_training_goes_on_from_what_the_integers_stand_for(
+    pair: tuple[CompressionModel, CompressionModel], tmp_path: Path
+) -> None:
+    model, portable = pair
+    again = thawed(portable)
+    assert again.arithmetic == "float32"
+    wanted = dict(model.named_parameters())
+    for name, weight in again.named_parameters():
+        seen = wanted[name].detach()
+        if name.endswith("context_prediction.weight"):  # what a mask hides does not count
+            seen = seen * again.get_submodule(name.rpartition(".")[0]).mask
+        assert torch.allclose(weight, seen, rtol=0.03, atol=0.05 * float(seen.abs().max()) + 1e-4), name
+    [x] = pictures(1)
+    with torch.no_grad():
+        rates = [
+            float(sum(-likelihood.log2().sum() for likelihood in one(x)["likelihoods"].values()))
+            for one in (model, again, freeze_portable(again, pictures()))
+        ]
+    assert rates == pytest.approx([rates[0]] * 3, rel=0.03)

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from tinify.codec import Codec
+from tinify.codec import Codec, model_name
 from tinify.errors import InputError
-from tinify.exact import audit
-from tinify.models import CompressionModel
+from tinify.exact import audit, fine_tune
+from tinify.models import CompressionModel, SimpleVAECompressionModel
 from tinify.models.portable import SelfTest, make_portable
 from tinify.ops import compute_padding
 from tinify.training.data import list_images, read_usable
@@ -31,11 +31,13 @@ def freeze_portable(
     model: CompressionModel,
     pictures: Iterable[Tensor],
     *,
+    tune: int = 0,
     progress: Callable[[str], None] = lambda message: None,
 ) -> CompressionModel:
     """A portable copy of a trained model, calibrated by ``pictures``, (1, channels, height, width) in [0, 1].
 
-    Sides are multiples of the model's stride; :func:`calibration` reads such pictures. The model stays as it is.
+    Sides are multiples of the model's stride; :func:`calibration` reads such pictures. ``tune`` steps train the layers
+    that become integers, for the rate of these pictures, with their rounding in place. The model stays as it is.
     Raises :class:`~tinify.errors.InputError` for one that has no portable form, and says why.
 
     >>> import tinify
@@ -46,8 +48,9 @@ def freeze_portable(
     given = list(pictures)
     if not given:
         raise InputError("no pictures to calibrate by: expected 10 to 100 photographs")
-    Codec(model)  # which says what it does not take
-    made = copy.deepcopy(model)
+    if isinstance(model, SimpleVAECompressionModel):
+        Codec(model)  # which says what it does not take
+    made = copy.deepcopy(model.spec_model())
 
     def run(model: CompressionModel) -> None:
         for number, x in enumerate(given):
@@ -55,13 +58,16 @@ def freeze_portable(
             for quality in _spread(model):
                 model(x, **({} if quality is None else {"quality": quality}))
 
-    make_portable(made, run)
+    def train(model: CompressionModel, paths: list[str]) -> None:
+        fine_tune(model, paths, given, tune, progress=lambda step, bits: progress(f"step {step + 1} of {tune}"))
+
+    make_portable(made, run, train if tune else None)
     progress("self-test")
     made.self_test = SelfTest.of(made)
     with audit(made):
         passed = made.self_test.passes(made)
     if not passed:
-        raise InputError(f"{Codec(made).name} does not decode what it has coded: has it a latent codec of its own?")
+        raise InputError(f"{model_name(made)} does not decode what it has coded: has it a latent codec of its own?")
     return made
 
 

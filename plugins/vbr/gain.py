@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tinify.errors import InputError
-from tinify.exact import FORMS, interpolated, logarithms
+from tinify.exact import FORMS, interpolated, logarithms, natural
 from tinify.layers import VariableRate
 
 from .quality import InputScale
@@ -88,8 +88,12 @@ class ExactLevelGain(LevelGain):
         if not bool((gain.levels > 0).all()):
             raise InputError(f"gains {gain.levels.tolist()}: expected positive numbers")
         made = cls(len(gain.levels))
-        made.logarithm = logarithms(gain.levels[:, None])
+        made.logarithm = logarithms(gain.levels.detach().double()[:, None].log())
         return made
+
+    def thawed(self) -> dict[str, Tensor]:
+        """The parameters of the gains that it stands for."""
+        return {"levels": natural(self.logarithm)[:, 0].exp().float()}
 
     @property
     def qualities(self) -> tuple[float, float]:

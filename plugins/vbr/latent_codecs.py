@@ -121,6 +121,7 @@ class VariableGaussian(GaussianConditionalLatentCodec):
         scale_link: str = "identity",
     ) -> None:
         super().__init__(None, gaussian_conditional, entropy_parameters, quantizer, chunks, scale_link)
+        self.split.choosing = False  # the gain comes between
         self.offset = ReconstructionOffset()
 
     def code(self, y: Tensor | None, side: Tensor | None, stream: Stream) -> Tensor:

@@ -23,6 +23,14 @@ from tinify.errors import InputError, OutputError
 )
 @click.option("--pictures", type=int, default=32, show_default=True, help="How many of them.")
 @click.option(
+    "--tune",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    metavar="STEPS",
+    help="Steps of training, for the rate of these pictures, with the rounding in place.",
+)
+@click.option(
     "--report",
     metavar="DIR",
     type=click.Path(path_type=Path),
@@ -44,6 +52,7 @@ def freeze_command(
     portable: bool,
     calibrate: Path | None,
     pictures: int,
+    tune: int,
     report: Path | None,
     tables: tuple[Path, ...],
     quiet: bool,
@@ -76,7 +85,10 @@ def freeze_command(
         loaded = load_model(source)
         assert loaded.architecture is not None
         frozen = freeze_portable(
-            loaded, calibration(calibrate, loaded.architecture.stride, pictures), progress=status.update
+            loaded,
+            calibration(calibrate, loaded.architecture.stride, pictures),
+            tune=tune,
+            progress=status.update,
         )
         training = json.loads(read_notes(source).get("training", "{}"))
         save_model(frozen, output, training=training)

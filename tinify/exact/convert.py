@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
+
 from torch import Tensor, nn
 
 from tinify.errors import InputError
@@ -53,22 +55,30 @@ def changes(model: nn.Module, paths: list[str]) -> list[Change]:
 
 def exchange(model: nn.Module, paths: list[str], make: Callable[[Change], nn.Module]) -> list[Change]:
     """Puts ``make(change)`` in the place of every module to be exchanged in the parts at ``paths``."""
-    done: dict[int, nn.Module] = {}
     listed = changes(model, paths)
-    for change in listed:
-        known = done.get(id(change.module))
-        if known is None:
-            try:
-                known = nn.Identity() if change.taken else make(change)
-            except InputError as error:
-                raise InputError(f"{change.path}: {error}") from error
-            known.train(change.module.training)
-            if hasattr(change.module, "spec_node"):
-                known.spec_node = change.module.spec_node
-            done[id(change.module)] = known
-        parent, _, name = change.path.rpartition(".")
-        setattr(model.get_submodule(parent), name, known)
+    first = {change.module: change for change in reversed(listed)}
+
+    def made(module: nn.Module) -> nn.Module:
+        try:
+            return nn.Identity() if first[module].taken else make(first[module])
+        except InputError as error:
+            raise InputError(f"{first[module].path}: {error}") from error
+
+    put(model, [(change.path, change.module) for change in listed], made)
     return listed
+
+
+def put(model: nn.Module, places: Iterable[tuple[str, nn.Module]], make: Callable[[Any], nn.Module]) -> None:
+    """Puts ``make(module)`` in the place of every module listed with its path: one, however many places it has."""
+    device = next((parameter.device for parameter in model.parameters()), None)
+    done: dict[nn.Module, nn.Module] = {}
+    for path, module in list(places):
+        if module not in done:
+            done[module] = make(module).to(device).train(module.training)
+            if hasattr(module, "spec_node"):
+                done[module].spec_node = module.spec_node
+        parent, _, name = path.rpartition(".")
+        setattr(model.get_submodule(parent), name, done[module])
 
 
 def shell(change: Change) -> nn.Module:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any
 
@@ -14,7 +15,6 @@ from tinify.layers.gain import GainUnit
 
 LOG_BITS = 16
 """Logarithms to base 2 are multiples of 2^-16."""
-_LOG2_E = 1.4426950408889634
 _HALF = LOG_BITS // 2
 _POWER_BITS = 23
 _STEPS = 1000
@@ -45,6 +45,10 @@ class ExactGain(GainUnit):
         made.logarithm = logarithms(unit.log_gain)
         return made
 
+    def thawed(self) -> dict[str, Tensor]:
+        """The parameters of the gain unit that it stands for."""
+        return {"log_gain": natural(self.logarithm).float()}
+
     def forward(self, y: Tensor, quality: float | Tensor | None = None) -> Tensor:
         return y * interpolated(self.logarithm, self.checked(quality)).to(y.device)[:, :, None, None]
 
@@ -57,7 +61,13 @@ FORMS[GainUnit] = ExactGain.of
 
 def logarithms(natural: Tensor) -> Tensor:
     """Natural logarithms of gains as :func:`interpolated` wants them, int32."""
-    return torch.round(natural.detach().double() * _LOG2_E * 2**LOG_BITS).int()
+    return torch.round(natural.detach().double() / math.log(2) * 2**LOG_BITS).int()
+
+
+def natural(logarithms: Tensor) -> Tensor:
+    """The inverse of :func:`logarithms`, float64."""
+    found: Tensor = logarithms.double() * (math.log(2) / 2**LOG_BITS)
+    return found
 
 
 def interpolated(table: Tensor, quality: Tensor) -> Tensor:
@@ -84,12 +94,10 @@ def _tables() -> tuple[Tensor, Tensor]:
 
 
 def _roots(bits: int) -> Tensor:
-    from math import isqrt
-
     one = 1 << 128
     root = 2 * one
     for _ in range(bits):
-        root = isqrt(root * one)
+        root = math.isqrt(root * one)
     powers: list[Any] = [one]
     for _ in range((1 << _HALF) - 1):
         powers.append(powers[-1] * root >> 128)

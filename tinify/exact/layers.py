@@ -136,6 +136,13 @@ class ExactLayer(nn.Module):
         scale = power_of_two(-self.shift).to(dtype)
         return self.weight.to(dtype) * scale, self.bias.to(dtype) * scale
 
+    def values(self) -> tuple[Tensor, Tensor]:
+        """What the integers stand for: weights, (taps, inputs or 1, outputs), and bias, (outputs); float64."""
+        weight = self.weight.double().reshape(len(self.geometry.taps), -1, self.weight.shape[1])
+        exponent = self.entry.exponent.double()
+        steps = torch.exp2(-self.shift.double()), torch.exp2(exponent if self.geometry.each else exponent[:, None])
+        return weight * steps[0] * steps[1], self.bias.double() * steps[0]
+
     def _load_from_state_dict(self, *args: Any) -> None:
         super()._load_from_state_dict(*args)
         self._held = None
@@ -161,20 +168,40 @@ def shell_of(layer: Layer) -> ExactLayer:
 
 def weights_of(layer: Layer, geometry: Geometry) -> tuple[Tensor, Tensor]:
     """A float layer's weights, (taps, inputs or 1, outputs), and bias, (outputs), as in its exact form; float64."""
-    weight = layer.weight.detach().double().cpu()
+    weight = arranged(layer, layer.weight.detach().double().cpu(), geometry)
     bias = torch.zeros(layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels).double()
     bias = bias if layer.bias is None else layer.bias.detach().double().cpu()
+    return weight, bias.repeat_interleave(geometry.shuffle**2)
+
+
+def arranged(layer: Layer, weight: Tensor, geometry: Geometry) -> Tensor:
+    """Weights of a float layer's shape as those of its exact form, (taps, inputs or 1, outputs)."""
     if isinstance(layer, nn.Linear):
-        return weight.t()[None], bias
+        return weight.t()[None]
     if isinstance(layer, nn.ConvTranspose2d):
-        weight = by_phases(weight, geometry, int(layer.padding[0]))
-        return weight, bias.repeat_interleave(geometry.shuffle**2)
+        return by_phases(weight, geometry, int(layer.padding[0]))
     if isinstance(layer, MaskedConv2d):
-        weight = weight * layer.mask.double().cpu()
+        weight = weight * layer.mask.to(weight)
     if layer.groups > 1 and not geometry.each:
         weight = block_diagonal(weight, layer.groups)
     weight = by_taps(weight)
-    return weight[list(layer.taps())] if isinstance(layer, MaskedConv2d) else weight, bias
+    return weight[list(layer.taps())] if isinstance(layer, MaskedConv2d) else weight
+
+
+def parameters_of(layer: Layer, made: ExactLayer) -> dict[str, Tensor]:
+    """What an exact layer's integers stand for, by the names of a float layer's parameters and in their shapes.
+
+    Weights that a mask hides are zero.
+    """
+    weight, bias = made.values()
+    with torch.enable_grad():  # arranging moves each weight to one place, and so its adjoint moves it back
+        moved = weight.new_zeros(layer.weight.shape, requires_grad=True)
+        [back] = torch.autograd.grad(arranged(layer, moved, made.geometry), moved, weight)
+    found = {"weight": back.to(layer.weight.dtype)}
+    if layer.bias is not None:
+        # Phases of a transposed convolution round one bias each: to steps far below those of float32 arithmetic.
+        found["bias"] = bias.reshape(len(layer.bias), -1).mean(1).to(layer.bias.dtype)
+    return found
 
 
 def _plain(layer: nn.Conv2d) -> Geometry:

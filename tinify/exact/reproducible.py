@@ -48,6 +48,10 @@ class Reproduced(nn.Module):
         with reproducible():
             return self.module(*args, **kwargs)
 
+    def thawed(self) -> dict[str, Tensor]:
+        """The parameters of the module."""
+        return dict(self.module.named_parameters())
+
 
 class _Reproducible(Operations):  # type: ignore[no-untyped-call]
     def otherwise(self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -15,7 +15,8 @@ from tinify.checkpoint import load_checkpoint, load_weights
 from tinify.errors import CheckpointError, InputError, OutputError
 from tinify.files import write_atomic
 from tinify.losses import LAMBDAS
-from tinify.models import create_model
+from tinify.models import CompressionModel, create_model
+from tinify.models.portable import PORTABLE, thawed
 from tinify.spec import Architecture, Spec
 from tinify.training.config import TrainingConfig
 from tinify.training.feed import feed_of
@@ -47,14 +48,20 @@ def begin(
     assert model.architecture is not None
     origin: dict[str, Any] = {}
     if weights and fitting:
-        origin["weights"] = f"{take_fitting(model, load_checkpoint(weights), weights):,} of {weights}"
+        origin["weights"] = f"{take_fitting(model, _float_model(weights), weights):,} of {weights}"
     elif weights:
-        load_weights(model, load_checkpoint(weights).state_dict(), weights)
+        load_weights(model, _float_model(weights).state_dict(), weights)
     settings = resolved(changed, model.architecture)
     if settings["lmbda"] is None:
         raise InputError(f"{recipe.spec} without a preset has no lambda: give --lmbda, or a --preset")
     origin["recipe"] = resolved(recipe, model.architecture)
     return TrainingState(model.to(device), TrainingConfig(**settings), origin=origin)
+
+
+def _float_model(path: Path) -> CompressionModel:
+    """The model of a checkpoint; of portable weights, what their integers stand for."""
+    model = load_checkpoint(path)
+    return thawed(model) if model.arithmetic == PORTABLE else model
 
 
 def take_fitting(model: nn.Module, source: nn.Module, path: Path) -> int:
