@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +22,12 @@ import tinify
 from tinify.checkpoint import load_checkpoint, save_model
 from tinify.codec import Codec
 from tinify.errors import InputError
-from tinify.exact import CARRIERS, FORMS, Reproduced, exact_layers, use_carrier
+from tinify.exact import CARRIERS, FORMS, Reproduced, exact_layers, fine_tune, use_carrier
 from tinify.freezing import freeze_portable
 from tinify.images import Picture
 from tinify.latent_codecs.witness import witness
 from tinify.models import CompressionModel
-from tinify.models.portable import PORTABLE, thawed
+from tinify.models.portable import PORTABLE, make_portable, thawed
 
 FROZEN = {name: {} for name in SPECS} | {"one step": {"vr_entbttlnck": False}}
 
@@ -38,13 +40,23 @@ def pictures(count: int = 3, side: int = 64) -> list[Tensor]:
     ]
 
 
-@pytest.fixture(scope="module", params=FROZEN)
+@lru_cache
+def frozen(kind: str) -> tuple[CompressionModel, CompressionModel]:
+    torch.manual_seed(1)
+    name = "mbt2018-mean-vbr" if kind == "one step" else kind
+    model = lively(tinify.create_model(name, N=8, M=12, **FROZEN[kind]))
+    return model, freeze_portable(model, pictures())
+
+
+@pytest.fixture(params=FROZEN)
 def pair(request: pytest.FixtureRequest) -> tuple[CompressionModel, CompressionModel]:
     """A float model, and what freezing makes of it."""
-    torch.manual_seed(1)
-    name = "mbt2018-mean-vbr" if request.param == "one step" else request.param
-    model = lively(tinify.create_model(name, N=8, M=12, **FROZEN[request.param]))
-    return model, freeze_portable(model, pictures())
+    return frozen(request.param)
+
+
+@pytest.fixture
+def raster() -> CompressionModel:
+    return frozen("mbt2018-vbr")[1]
 
 
 def coded(model: CompressionModel, x: Tensor, quality: float) -> tuple[int, int, Tensor]:
@@ -58,7 +70,7 @@ def coded(model: CompressionModel, x: Tensor, quality: float) -> tuple[int, int,
     return written.checksum, read.checksum, found
 
 
-@pytest.mark.parametrize("quality", [1.0, 4.567, 8.0, InputScale(0.3), InputScale(3.0)])
+@pytest.mark.parametrize("quality", [1.0, 4.567, InputScale(3.0)])
 def test_every_quality_decodes_in_every_carrier(
     pair: tuple[CompressionModel, CompressionModel], quality: float
 ) -> None:
@@ -118,40 +130,35 @@ PROBE = """
 import sys, torch
 from tinify.checkpoint import load_checkpoint
 from tinify.latent_codecs.witness import witness
-threads, last, onednn = int(sys.argv[2]), sys.argv[3] == "last", sys.argv[4] == "on"
-torch.set_num_threads(threads)
 model = load_checkpoint(sys.argv[1])
-model.to(memory_format=torch.channels_last if last else torch.contiguous_format)
-packed = torch.load(sys.argv[5])
-with torch.backends.mkldnn.flags(enabled=onednn), witness() as seen:
-    y_hat = model.latent_codec.decompress(packed["strings"], torch.Size(packed["shape"]), quality=4.5)["y_hat"]
-assert torch.equal(y_hat, packed["y_hat"])
-print(seen.checksum)
+packed = torch.load(sys.argv[2])
+for threads, layout, onednn in ((1, torch.contiguous_format, False), (2, torch.channels_last, True)):
+    torch.set_num_threads(threads)
+    model.to(memory_format=layout)
+    with torch.backends.mkldnn.flags(enabled=onednn), witness() as seen:
+        y_hat = model.latent_codec.decompress(packed["strings"], torch.Size(packed["shape"]), quality=4.5)["y_hat"]
+    assert torch.equal(y_hat, packed["y_hat"])
+    print(seen.checksum)
 """
 
 
-def test_another_setting_of_the_machine_decodes_the_same(tmp_path: Path) -> None:
-    torch.manual_seed(1)
-    model = freeze_portable(lively(tinify.create_model("mbt2018-vbr", N=8, M=12)), pictures(2))
-    save_model(model, tmp_path / "portable.safetensors")
+def test_another_setting_of_the_machine_decodes_the_same(raster: CompressionModel, tmp_path: Path) -> None:
+    save_model(raster, tmp_path / "portable.safetensors")
     with witness() as seen:
-        packed = model.compress(torch.cat(pictures(2)), quality=4.5)  # type: ignore[call-arg]
+        packed = raster.compress(torch.cat(pictures(2)), quality=4.5)  # type: ignore[call-arg]
     torch.save({**packed, "shape": tuple(packed["shape"])}, tmp_path / "packed.pt")
-    for capability, settings in (("default", ("1", "first", "off")), ("avx2", ("2", "last", "on"))):
-        command = [sys.executable, "-c", PROBE, str(tmp_path / "portable.safetensors"), *settings]
-        found = subprocess.run(
-            [*command, str(tmp_path / "packed.pt")],
-            env={**__import__("os").environ, "ATEN_CPU_CAPABILITY": capability},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        assert int(found.stdout) == seen.checksum, (capability, settings)
+    command = [sys.executable, "-c", PROBE, str(tmp_path / "portable.safetensors"), str(tmp_path / "packed.pt")]
+    environment = os.environ | {"ATEN_CPU_CAPABILITY": "default"}
+    found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert list(map(int, found.stdout.split())) == 2 * [seen.checksum]
 
 
-def test_a_tuned_model_freezes_as_well() -> None:
+def test_a_raster_scan_is_tuned_as_well() -> None:
     model = lively(tinify.create_model("mbt2018-vbr", N=8, M=12))
-    assert freeze_portable(model, pictures(1), tune=1).arithmetic == PORTABLE
+    [x] = pictures(1)
+    make_portable(model, lambda model: model(x), lambda model, paths: fine_tune(model, paths, [x], 1))
+    written, read, _ = coded(model, x, 5.0)
+    assert written == read
 
 
 def test_gains_are_near_those_of_floats() -> None:
@@ -170,11 +177,8 @@ def test_gains_are_near_those_of_floats() -> None:
         ExactLevelGain.of(gain)
 
 
-@pytest.mark.parametrize("kind", [StepNet, ReconstructionOffset])
-def test_small_networks_are_reproduced(kind: type) -> None:
-    assert FORMS[kind] is Reproduced
-    model = lively(tinify.create_model("mbt2018-vbr", N=8, M=12))
-    portable = freeze_portable(model, pictures(1))
-    found = [part for part in portable.modules() if isinstance(part, Reproduced) and isinstance(part.module, kind)]
-    assert len(found) == 1
-    assert not list(exact_layers(found[0]))
+def test_small_networks_are_reproduced(raster: CompressionModel) -> None:
+    assert FORMS[StepNet] is FORMS[ReconstructionOffset] is Reproduced
+    found = [part for part in raster.modules() if isinstance(part, Reproduced)]
+    assert {type(part.module) for part in found} == {StepNet, ReconstructionOffset}
+    assert not any(list(exact_layers(part)) for part in found)

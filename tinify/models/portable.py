@@ -6,7 +6,7 @@ import base64
 import json
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -162,7 +162,7 @@ class SelfTest:
     @classmethod
     def _of(cls, model: CompressionModel, x: Tensor) -> SelfTest:
         quality = model.default_quality
-        with _latents(model) as latents, torch.no_grad():
+        with _latents(model) as latents, suppress(_EnoughError), torch.no_grad():
             model(x.to(device_of(model)), **_asked(quality))
         messages = []
         with witness() as seen:
@@ -268,14 +268,23 @@ def _splits(model: nn.Module) -> Iterator[tuple[Any, Chunks]]:
                 yield codec, split
 
 
+class _EnoughError(Exception):
+    """Every latent codec has been given a latent."""
+
+
 @contextmanager
 def _latents(model: nn.Module) -> Iterator[dict[str, Tensor]]:
-    """The first item of the first latent that each outermost latent codec is given meanwhile, by its path."""
+    """The first item of the first latent that each outermost latent codec is given, by its path.
+
+    The model inside runs until all have one.
+    """
     found: dict[str, Tensor] = {}
     codecs = latent_codecs(model)
 
     def noted(path: str, code: Callable[..., Tensor], y: Tensor, *args: Any) -> Tensor:
         found.setdefault(path, y[:1])
+        if len(found) == len(codecs):
+            raise _EnoughError
         return code(y, *args)
 
     for path, codec in codecs.items():
