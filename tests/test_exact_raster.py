@@ -10,12 +10,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_exact import exact_raster, make_exact
-from tinify_plugins.vbr.raster_scan import VariableRasterScan
 from torch import Tensor, nn
 
 from tinify import create_model
 from tinify.coders.compat import CompatCoder
-from tinify.errors import InputError
 from tinify.exact import CARRIERS, Entry, ExactActivation, ExactLayer, exact_layers, shell, use_carrier
 from tinify.exact.convert import Change
 from tinify.latent_codecs import RasterScanLatentCodec
@@ -212,10 +210,3 @@ def test_taps_that_a_mask_hides_are_zero() -> None:
     wanted = codec.entropy_parameters(torch.cat([side, layer(y_hat)], 1))
     assert torch.equal(scanned(compiled, side, y_hat, wavefronts(4, 6, 2)), wanted)
     assert torch.equal(scanned(PlainContext(layer, codec.entropy_parameters), side, y_hat, raster_order(4, 6)), wanted)
-
-
-def test_a_variable_rate_is_refused() -> None:
-    codec = exact_raster()
-    parts = codec.gaussian_conditional, codec.entropy_parameters, codec.context_prediction
-    with pytest.raises(InputError, match="no exact form"):
-        VariableRasterScan(*parts).compress(torch.zeros(1, 8, 2, 3), torch.zeros(1, 4, 2, 3))

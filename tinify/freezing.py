@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from tinify.codec import Codec
+from tinify.codec import Codec, model_name
 from tinify.errors import InputError
 from tinify.exact import audit, fine_tune
-from tinify.models import CompressionModel
+from tinify.models import CompressionModel, SimpleVAECompressionModel
 from tinify.models.portable import SelfTest, make_portable
 from tinify.ops import compute_padding
 from tinify.training.data import list_images, read_usable
@@ -48,8 +48,9 @@ def freeze_portable(
     given = list(pictures)
     if not given:
         raise InputError("no pictures to calibrate by: expected 10 to 100 photographs")
-    Codec(model)  # which says what it does not take
-    made = copy.deepcopy(model)
+    if isinstance(model, SimpleVAECompressionModel):
+        Codec(model)  # which says what it does not take
+    made = copy.deepcopy(model.spec_model())
 
     def run(model: CompressionModel) -> None:
         for number, x in enumerate(given):
@@ -66,7 +67,7 @@ def freeze_portable(
     with audit(made):
         passed = made.self_test.passes(made)
     if not passed:
-        raise InputError(f"{Codec(made).name} does not decode what it has coded: has it a latent codec of its own?")
+        raise InputError(f"{model_name(made)} does not decode what it has coded: has it a latent codec of its own?")
     return made
 
 

@@ -52,7 +52,8 @@ class EntropyBottleneckVbr(EntropyBottleneck):
         asked = torch.as_tensor(qs, dtype=torch.float32, device=self.quantiles.device).reshape(-1)
         if not asked.is_meta and not bool((asked > 0).all()):
             raise InputError(f"quantisation step {qs}: expected a positive number")
-        if self._alone and not self.training and not torch.allclose(asked, self.steps, rtol=1e-4):
+        other = self._alone and not self.training and bool(((asked - self.steps).abs() > 1e-4 * self.steps).any())
+        if other:
             raise InputError(
                 f"quantisation step {asked.tolist()}: there are tables for {self.steps.item():g} alone, since "
                 "update_variable; update(force=True) builds those for all steps"
@@ -179,8 +180,9 @@ class AtStep(EntropyModel):
             return x_hat, self.prior.bounded(likelihood).reshape(values.shape).transpose(0, 1)
 
     def _level(self) -> Tensor:
-        """Which of the prior's steps is nearest, (batch,)."""
-        return (self.prior.steps.log() - self.step.detach()[:, None].log()).abs().argmin(1)
+        """Which of the prior's steps is nearest in logarithm, (batch,): all machines agree in such products."""
+        steps, step = self.prior.steps.double(), self.step.detach().double()
+        return (step * step > (steps[:-1] * steps[1:])[:, None]).sum(0)
 
 
 def entropy_bottleneck(

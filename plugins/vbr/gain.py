@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tinify.errors import InputError
+from tinify.exact import FORMS, interpolated, logarithms, natural
 from tinify.layers import VariableRate
 
 from .quality import InputScale
@@ -50,14 +51,62 @@ class LevelGain(VariableRate):
         """
         if isinstance(quality, InputScale):
             return self.levels.new_tensor([float(quality)])
-        asked = torch.as_tensor(self.default if quality is None else quality, dtype=self.levels.dtype).reshape(-1)
-        most = len(self.levels)
-        if asked.device.type != "meta" and not bool(((asked >= 1) & (asked <= most)).all()):
-            raise InputError(f"quality {quality}: expected a number from 1 to {most}")
-        place = asked.to(self.levels.device) - 1
-        below = place.floor().clamp(max=most - 2).long()
+        place = self.checked(quality).to(self.levels) - 1
+        below = place.floor().clamp(max=len(self.levels) - 2).long()
         low, high = self.levels[below], self.levels[below + 1]
         return torch.where(place == below, low, low * (high / low) ** (place - below))
 
+    def checked(self, quality: float | Tensor | None) -> Tensor:
+        """Qualities, (1 or batch,); :class:`~tinify.errors.InputError` for one out of range."""
+        low, high = self.qualities
+        asked = torch.as_tensor(self.default if quality is None else quality, dtype=torch.float32).reshape(-1)
+        if asked.device.type != "meta" and not bool(((asked >= low) & (asked <= high)).all()):
+            raise InputError(f"quality {quality}: expected a number from {low:g} to {high:g}")
+        return asked
+
     def extra_repr(self) -> str:
-        return f"levels={len(self.levels)}"
+        return f"levels={self.default:g}"
+
+
+class ExactLevelGain(LevelGain):
+    """The same from integers, as in :class:`~tinify.exact.ExactGain`; ``logarithm`` is int32, (levels, 1).
+
+    >>> ExactLevelGain.of(LevelGain())(torch.tensor([1.0, 4.5, 8.0])).tolist()
+    [0.10000044107437134, 0.3162284791469574, 1.0]
+    """
+
+    logarithm: Tensor
+
+    def __init__(self, levels: int) -> None:
+        super().__init__(levels)
+        del self.levels
+        self.register_buffer("logarithm", torch.zeros(levels, 1, dtype=torch.int32))
+
+    @classmethod
+    def of(cls, gain: LevelGain) -> ExactLevelGain:
+        """The exact form of gains; :class:`~tinify.errors.InputError` where one is not positive."""
+        if not bool((gain.levels > 0).all()):
+            raise InputError(f"gains {gain.levels.tolist()}: expected positive numbers")
+        made = cls(len(gain.levels))
+        made.logarithm = logarithms(gain.levels.detach().double()[:, None].log())
+        return made
+
+    def thawed(self) -> dict[str, Tensor]:
+        """The parameters of the gains that it stands for."""
+        return {"levels": natural(self.logarithm)[:, 0].exp().float()}
+
+    @property
+    def qualities(self) -> tuple[float, float]:
+        return 1.0, float(len(self.logarithm))
+
+    @property
+    def default(self) -> float:
+        return float(len(self.logarithm))
+
+    def forward(self, quality: float | Tensor | None = None) -> Tensor:
+        if isinstance(quality, InputScale):
+            return torch.tensor([float(quality)], device=self.logarithm.device)
+        return interpolated(self.logarithm, self.checked(quality))[:, 0].to(self.logarithm.device)
+
+
+FORMS[LevelGain] = ExactLevelGain.of

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from tinify.entropy_models import GaussianConditional
 from tinify.errors import InputError
+from tinify.exact import FORMS, Reproduced
 from tinify.latent_codecs import GaussianConditionalLatentCodec, HyperLatentCodec, HyperpriorLatentCodec, LatentCodec
 from tinify.latent_codecs.stream import Stream
 from tinify.ops import LowerBound
@@ -25,6 +26,8 @@ class VariableHyperprior(HyperpriorLatentCodec):
     Kamisli, Racapé, Choi: Variable-Rate Learned Image Compression with Multi-Objective Optimization and
     Quantization-Reconstruction Offsets, DCC 2024.
     """
+
+    decides = ("gain",)
 
     def __init__(
         self,
@@ -53,12 +56,16 @@ class StepNet(nn.Sequential):
         nn.init.constant_(bias, math.log(math.e - 1))
 
 
+FORMS[StepNet] = Reproduced
+
+
 class VariableHyper(HyperLatentCodec):
     """A hyper-latent quantised in steps that a small network finds for the gain, :class:`StepNet`.
 
     With ``variable=False`` the step is one, whatever the rate. Kamisli et al., DCC 2024, section 3.3.
     """
 
+    decides = (*HyperLatentCodec.decides, "step")
     entropy_bottleneck: EntropyBottleneckVbr
 
     def __init__(
@@ -92,7 +99,8 @@ class VariableHyper(HyperLatentCodec):
     def _step(self, stream: Stream) -> Tensor | float:
         if self.step is None or self.lower_bound_step is None:
             return 1.0
-        found: Tensor = self.lower_bound_step(self.step(1 / gain_of(stream).reshape(-1, 1)))
+        gain = gain_of(stream).reshape(-1, 1)
+        found: Tensor = self.lower_bound_step(self.step(torch.ones_like(gain) / gain))
         return found
 
 
@@ -101,6 +109,8 @@ class VariableGaussian(GaussianConditionalLatentCodec):
 
     Kamisli et al., DCC 2024, sections 3.1 and 3.2.
     """
+
+    decides = (*GaussianConditionalLatentCodec.decides, "offset")
 
     def __init__(
         self,
@@ -111,6 +121,7 @@ class VariableGaussian(GaussianConditionalLatentCodec):
         scale_link: str = "identity",
     ) -> None:
         super().__init__(None, gaussian_conditional, entropy_parameters, quantizer, chunks, scale_link)
+        self.split.choosing = False  # the gain comes between
         self.offset = ReconstructionOffset()
 
     def code(self, y: Tensor | None, side: Tensor | None, stream: Stream) -> Tensor:

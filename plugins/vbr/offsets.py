@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from tinify.entropy_models import SCALES_MIN
+from tinify.exact import FORMS, Reproduced
 
 _CHUNK = 1 << 19
 """Elements at once: the hidden layers of all elements of a large picture would take gigabytes."""
@@ -35,7 +36,7 @@ class ReconstructionOffset(nn.Sequential):
         if self.training or q.is_meta:
             return torch.where(q.abs() < 1e-4, q, q.sign() * (q.abs() - self._offsets(scales, gain)))
         moved = q.contiguous().clone()
-        flat, (places,) = moved.view(-1), q.flatten().nonzero(as_tuple=True)
+        flat, (places,) = moved.view(-1), (q != 0).flatten().nonzero(as_tuple=True)
         scales, gain = scales.flatten(), gain.flatten()
         for some in torch.split(places, _CHUNK):
             values = flat[some]
@@ -45,3 +46,6 @@ class ReconstructionOffset(nn.Sequential):
     def _offsets(self, scales: Tensor, gain: Tensor) -> Tensor:
         found: Tensor = super().forward(torch.stack([scales, gain], -1))  # type: ignore[no-untyped-call]
         return found[..., 0]
+
+
+FORMS[ReconstructionOffset] = Reproduced

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from tinify.entropy_models import GaussianConditional
 from tinify.errors import InputError
-from tinify.exact import ExactLayer
+from tinify.exact import ExactLayer, Straight
 from tinify.latent_codecs import RasterScanLatentCodec
+from tinify.latent_codecs.context_plain import Convolution, Shifted
 from tinify.latent_codecs.stream import Estimate, Stream
 from tinify.layers import MaskedConv2d
 
@@ -30,6 +31,7 @@ class VariableRasterScan(RasterScanLatentCodec):
     Quantization-Reconstruction Offsets, DCC 2024.
     """
 
+    decides = (*RasterScanLatentCodec.decides, "scale_to_context", "offset")
     exact_estimate = True
 
     def __init__(
@@ -41,6 +43,7 @@ class VariableRasterScan(RasterScanLatentCodec):
         scale_link: str = "identity",
     ) -> None:
         super().__init__(gaussian_conditional, entropy_parameters, context_prediction, chunks, scale_link)
+        self.split.choosing = False  # the gain comes between
         self.offset = ReconstructionOffset()
         self.scale_to_context = nn.Linear(1, context_prediction.out_channels)
         nn.init.zeros_(self.scale_to_context.weight)
@@ -54,8 +57,9 @@ class VariableRasterScan(RasterScanLatentCodec):
             serial = stream.serial(model, None if y is None else y * gain, self.size(side))
             return self._scan(side, serial, gain)
         assert y is not None
-        if self.training:
-            proxy = stream.proxy(y * gain, training=True)
+        guess = self.training or isinstance(self.context_prediction, Straight)
+        if guess:
+            proxy = stream.proxy(y * gain, self.training)
             assert proxy is not None
             seen = proxy / gain
         else:
@@ -64,14 +68,14 @@ class VariableRasterScan(RasterScanLatentCodec):
         scales, means = self._params(self.entropy_parameters(torch.cat([side, context], 1)))
         scales = scales * gain
         q = stream.code(model, (y.float() - means) * gain, scales, quantizer="ste")
-        return self.offset(q, scales, gain) / gain + means if self.training else seen
+        return self.offset(q, scales, gain) / gain + means if guess else seen
 
     def _scan(self, side: Tensor, serial: Any, gain: Tensor) -> Tensor:
         if len(gain) > 1 and not bool((gain == gain[0]).all()):
             raise InputError(
                 f"{len(gain)} qualities for one batch: a raster scan codes a batch at one; code each by itself"
             )
-        gain = gain[0].reshape(())
+        gain = gain[0].reshape(1)
 
         def step(serial: Any, rows: Tensor, columns: Tensor, predicted: Tensor) -> Tensor:
             scales, means = self._params(predicted)
@@ -87,11 +91,11 @@ class VariableRasterScan(RasterScanLatentCodec):
         scales, *means = self.split(predicted, self.gaussian_conditional)
         return scales, means[0] if means else torch.zeros_like(scales)
 
-    def _shifted(self, gain: Tensor) -> MaskedConv2d:
-        """The context's convolution, with what the gain adds to its bias."""
+    def _shifted(self, gain: Tensor) -> Convolution:
+        """The context's convolution, with what the gain adds to it."""
         conv, add = self.context_prediction, self.scale_to_context
         if isinstance(conv, ExactLayer):
-            raise InputError("a raster scan of variable rate has no exact form: its context hangs on a float gain")
+            return Shifted(conv, add(gain[None])[0])
         # Sums and products apart, so that no processor fuses them.
         shift = (add.weight[:, 0] * gain + add.bias).detach()
         shifted = copy.copy(conv)

@@ -13,6 +13,7 @@ from tinify.errors import CorruptStreamError, InputError
 from tinify.latent_codecs import Decode, Encode, Estimate, LatentCodec
 from tinify.latent_codecs.stream import Stream
 from tinify.models import CompressionModel
+from tinify.models.base import beside
 
 from .scale_space import gaussian_volume, warp
 
@@ -59,19 +60,23 @@ class ScaleSpaceModel(CompressionModel):
     def keyframe(self, x: Tensor | None, stream: Stream) -> Tensor:
         """What the decoder has of a frame coded by itself; ``x`` is None when decoding."""
         y = None if x is None else self.img_encoder(x)
-        y_hat = self.img_hyperprior.code(y, None, stream.at("keyframe"))
+        y_hat = self._coded(self.img_hyperprior, y, stream.at("keyframe"), self.img_decoder)
         x_hat: Tensor = self.img_decoder(y_hat)
         return x_hat
 
     def inter(self, x: Tensor | None, reference: Tensor, stream: Stream) -> Tensor:
         """What the decoder has of a frame predicted from ``reference``, which it has of the frame before."""
         y = None if x is None else self.motion_encoder(torch.cat([x, reference], 1))
-        motion_hat = self.motion_hyperprior.code(y, None, stream.at("motion"))
+        motion_hat = self._coded(self.motion_hyperprior, y, stream.at("motion"), self.motion_decoder)
         predicted = self.predict(reference, self.motion_decoder(motion_hat))
         y = None if x is None else self.res_encoder(x - predicted)
-        residual_hat = self.res_hyperprior.code(y, None, stream.at("residual"))
+        residual_hat = self._coded(self.res_hyperprior, y, stream.at("residual"), self.res_decoder)
         x_hat: Tensor = predicted + self.res_decoder(torch.cat([residual_hat, motion_hat], 1))
         return x_hat
+
+    def _coded(self, codec: LatentCodec, y: Tensor | None, stream: Stream, decoder: nn.Module) -> Tensor:
+        """What the decoder has of a latent, beside the transform that takes it: its codec may be elsewhere."""
+        return beside(decoder, codec.code(None if y is None else beside(codec, y), None, stream))
 
     def predict(self, reference: Tensor, motion: Tensor) -> Tensor:
         """``reference`` moved by a motion of three channels: two of flow, one of scale."""

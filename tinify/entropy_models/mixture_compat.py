@@ -58,8 +58,8 @@ def read_mixture(string: bytes, abs_max: Any, zero_bitmap: Any, params: Sequence
 def check_finite(scales: Tensor, means: Tensor, weights: Tensor) -> None:
     """Raises :class:`~tinify.errors.InputError` unless all are finite."""
     for name, one in (("scales", scales), ("means", means), ("weights", weights)):
-        # The sum tells as much nearly always, in a tenth of the time.
-        if not torch.isfinite(one.sum()) and not torch.isfinite(one).all():
+        # The ends tell as much, in a fraction of the time.
+        if one.numel() and not (torch.isfinite(one.amax()) and torch.isfinite(one.amin())):
             raise InputError(f"{name} of a mixture are NaN or infinite: check the input and the weights")
 
 

@@ -11,27 +11,33 @@ from tinify.exact.arithmetic import CARRIERS, probe, products
 from tinify.exact.audit import audit
 from tinify.exact.convert import exact_layers, exchange, fitted, shell, use_carrier, watched
 from tinify.exact.entry import Entry, ExactActivation
-from tinify.exact.gain import ExactGain
+from tinify.exact.forms import FORMS
+from tinify.exact.gain import ExactGain, interpolated, logarithms, natural
 from tinify.exact.geometry import Geometry
 from tinify.exact.head import IndexHead
 from tinify.exact.layers import ExactLayer
-from tinify.exact.reproducible import reproducible
+from tinify.exact.reproducible import Reproduced, reproducible
 from tinify.exact.straight import Straight, fine_tune, settle, straight_through
 
 __all__ = [
     "CARRIERS",
+    "FORMS",
     "Entry",
     "ExactActivation",
     "ExactGain",
     "ExactLayer",
     "Geometry",
     "IndexHead",
+    "Reproduced",
     "Straight",
     "audit",
     "exact_layers",
     "exchange",
     "fine_tune",
     "fitted",
+    "interpolated",
+    "logarithms",
+    "natural",
     "probe",
     "products",
     "reproducible",

@@ -14,7 +14,7 @@ from tinify.errors import InputError
 from tinify.exact.arithmetic import within_limits
 from tinify.exact.operations import Operations, foreign, name_of
 
-_SUMS = frozenset({"addmm", "mm"})
+_SUMS = frozenset({"addmm", "bmm", "mm"})
 
 
 @contextmanager

@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from tinify.errors import InputError
 from tinify.exact.choose import Seen, exact_activation, exact_layer, rounded_slope
 from tinify.exact.entry import ExactActivation
-from tinify.exact.gain import ExactGain
+from tinify.exact.forms import form_of
 from tinify.exact.layers import ExactLayer, shell_of
-from tinify.layers.gain import GainUnit
 
 LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 _MOVES = (nn.Identity, nn.PixelShuffle, nn.PixelUnshuffle)
@@ -38,16 +37,15 @@ def changes(model: nn.Module, paths: list[str]) -> list[Change]:
     """What has to be exchanged in the parts at ``paths``, in the order of their modules, one for every place.
 
     A ReLU or leaky ReLU that stands just before a layer in an ``nn.Sequential``, or before moves of its channels, goes
-    into the layer's entry: it becomes an identity. Raises :class:`~tinify.errors.InputError` for what has no exact
-    form.
+    into the layer's entry: it becomes an identity. What has a form of its own is exchanged as a whole. Raises
+    :class:`~tinify.errors.InputError` for what has no exact form.
     """
     taken = _taken(model, paths)
     slopes = {id(layer): _slope(activation) for activation, layer in taken.items()}
     found = []
     for path in paths:
-        for name, module in model.get_submodule(path).named_modules(remove_duplicate=False):
-            where = f"{path}.{name}" if name else path
-            if _slope(module) is not None or isinstance(module, (*LAYERS, GainUnit)):
+        for where, module in _parts(path, model.get_submodule(path)):
+            if form_of(module) or _slope(module) is not None or isinstance(module, LAYERS):
                 slope = slopes.get(id(module))
                 found.append(Change(where, module, 1.0 if slope is None else slope, module in taken))
             elif type(module).__module__ == _ACTIVATIONS or next(module.parameters(recurse=False), None) is not None:
@@ -85,17 +83,17 @@ def put(model: nn.Module, places: Iterable[tuple[str, nn.Module]], make: Callabl
 
 def shell(change: Change) -> nn.Module:
     """The exact form of a module, its integers still zero: what a checkpoint fills."""
-    module: Any = change.module
-    if isinstance(module, LAYERS):
-        return shell_of(module)
-    return ExactGain(module.log_gain.shape[1], module.points) if isinstance(module, GainUnit) else ExactActivation(0)
+    make = form_of(change.module)
+    if make is not None:
+        return make(change.module)
+    return shell_of(change.module) if isinstance(change.module, LAYERS) else ExactActivation(0)
 
 
 def fitted(change: Change, seen: dict[int, Seen]) -> nn.Module:
     """The exact form of a module by what came into it."""
-    module: Any = change.module
-    if isinstance(module, GainUnit):
-        return ExactGain.of(module)
+    module, make = change.module, form_of(change.module)
+    if make is not None:
+        return make(module)
     known = seen[id(module)]
     if not known.count:
         raise InputError("the calibration never reached this layer: does the model use it at all?")
@@ -106,11 +104,11 @@ def fitted(change: Change, seen: dict[int, Seen]) -> nn.Module:
 
 @contextmanager
 def watched(model: nn.Module, paths: list[str]) -> Iterator[dict[int, Seen]]:
-    """What comes into every module to be exchanged, by its id, while the model runs."""
+    """What comes into every module whose exact form hangs on it, by its id, while the model runs."""
     seen: dict[int, Seen] = {}
     hooks = []
     for change in changes(model, paths):
-        if id(change.module) not in seen:
+        if id(change.module) not in seen and not form_of(change.module):
             seen[id(change.module)] = Seen()
             hooks.append(change.module.register_forward_pre_hook(partial(_note, change, seen[id(change.module)])))
     try:
@@ -129,6 +127,14 @@ def use_carrier(model: nn.Module, carrier: str) -> None:
     """Lets every exact layer compute in ``carrier``: see :mod:`tinify.exact.arithmetic`."""
     for _, layer in exact_layers(model):
         layer.carrier = carrier
+
+
+def _parts(path: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """A module and all within it by path, as often as they stand there, but nothing within what has its own form."""
+    yield path, module
+    for name, child in module._modules.items() if not form_of(module) else ():
+        if child is not None:
+            yield from _parts(f"{path}.{name}", child)
 
 
 def _note(change: Change, seen: Seen, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:

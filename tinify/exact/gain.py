@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from tinify.exact.entry import power_of_two
+from tinify.exact.forms import FORMS
 from tinify.layers.gain import GainUnit
 
 LOG_BITS = 16
@@ -41,25 +42,41 @@ class ExactGain(GainUnit):
     def of(cls, unit: GainUnit) -> ExactGain:
         """The exact form of a gain unit."""
         made = cls(unit.log_gain.shape[1], unit.points)
-        octaves = unit.log_gain.detach().double().cpu() / math.log(2)
-        made.logarithm = torch.round(octaves * 2**LOG_BITS).int()
+        made.logarithm = logarithms(unit.log_gain)
         return made
 
-    def log_gain_of(self) -> Tensor:
-        """The logarithms that a gain unit has as its parameter, float32."""
-        logarithm: Tensor = self.logarithm.double() * (math.log(2) / 2**LOG_BITS)
-        return logarithm.float()
+    def thawed(self) -> dict[str, Tensor]:
+        """The parameters of the gain unit that it stands for."""
+        return {"log_gain": natural(self.logarithm).float()}
 
     def forward(self, y: Tensor, quality: float | Tensor | None = None) -> Tensor:
-        place = torch.round((self.checked(quality).double().cpu() - 1) * _STEPS).long()
-        below = (place // _STEPS).clamp(max=self.points - 2)
-        part = (place - below * _STEPS)[:, None]
-        table = self.logarithm.cpu().long()
-        logarithm = (table[below] * (_STEPS - part) + table[below + 1] * part) // _STEPS
-        return y * _power(logarithm).to(y.device)[:, :, None, None]
+        return y * interpolated(self.logarithm, self.checked(quality)).to(y.device)[:, :, None, None]
 
     def extra_repr(self) -> str:
         return f"{self.logarithm.shape[1]}, points={self.points}"
+
+
+FORMS[GainUnit] = ExactGain.of
+
+
+def logarithms(natural: Tensor) -> Tensor:
+    """Natural logarithms of gains as :func:`interpolated` wants them, int32."""
+    return torch.round(natural.detach().double() / math.log(2) * 2**LOG_BITS).int()
+
+
+def natural(logarithms: Tensor) -> Tensor:
+    """The inverse of :func:`logarithms`, float64."""
+    found: Tensor = logarithms.double() * (math.log(2) / 2**LOG_BITS)
+    return found
+
+
+def interpolated(table: Tensor, quality: Tensor) -> Tensor:
+    """Gains of qualities from 1 on, float32 (qualities, channels): ``table`` is (points, channels), by integers."""
+    place = torch.round((quality.double().cpu() - 1) * _STEPS).long()
+    below = (place // _STEPS).clamp(max=len(table) - 2)
+    part = (place - below * _STEPS)[:, None]
+    table = table.cpu().long()
+    return _power((table[below] * (_STEPS - part) + table[below + 1] * part) // _STEPS)
 
 
 def _power(logarithm: Tensor) -> Tensor:

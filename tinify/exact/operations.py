@@ -32,9 +32,10 @@ MOVES = frozenset({
 """Numbers stay as they are, or are rounded to another type."""
 ROUNDS = frozenset({
     "_prelu_kernel", "abs", "add", "all", "amax", "amin", "any", "bucketize", "ceil", "clamp", "clamp_max",
-    "clamp_min", "div", "eq", "equal", "floor", "ge", "gt", "hardtanh", "isinf", "isnan", "le", "leaky_relu",
-    "logical_and", "logical_not", "logical_or", "lt", "max", "maximum", "min", "minimum", "mul", "ne", "neg",
-    "relu", "round", "rsub", "searchsorted", "sign", "sqrt", "sub", "threshold", "trunc",
+    "clamp_min", "div", "eq", "equal", "floor", "frexp", "ge", "gt", "hardtanh", "isinf", "isnan", "le",
+    "leaky_relu", "logical_and", "logical_not", "logical_or", "lt", "max", "maximum", "min", "minimum", "mul",
+    "nan_to_num", "ne", "neg", "relu", "round", "rsub", "searchsorted", "sign", "sqrt", "sub", "threshold",
+    "trunc",
 })  # fmt: skip
 """Each number is the outcome of one operation, rounded once or not at all, or is chosen by comparisons."""
 FLOATS = frozenset({torch.float32, torch.float64})

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._ops import OpOverload
 
 from tinify.errors import InputError
-from tinify.exact.elementary import exp, sigmoid, tanh
+from tinify.exact.elementary import exp, sigmoid, softplus, tanh
 from tinify.exact.operations import Operations, foreign, name_of
 from tinify.exact.sums import addmm, convolution, mean, mm, total
 
@@ -31,6 +31,26 @@ def reproducible() -> Iterator[None]:
     """
     with torch.no_grad(), torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False), _Reproducible():
         yield
+
+
+class Reproduced(nn.Module):
+    """A module of floats that computes reproducibly: an exact form of networks too small for their speed to matter.
+
+    >>> Reproduced(torch.nn.Softplus())(torch.zeros(1)).item() == torch.tensor(2.0).log().item()
+    True
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        with reproducible():
+            return self.module(*args, **kwargs)
+
+    def thawed(self) -> dict[str, Tensor]:
+        """The parameters of the module."""
+        return dict(self.module.named_parameters())
 
 
 class _Reproducible(Operations):  # type: ignore[no-untyped-call]
@@ -109,6 +129,7 @@ DEFINITIONS: dict[str, Callable[..., Any]] = {
     "rsqrt": _rsqrt,
     "rsub": lambda x, other, alpha=1: _subtract(other, x, alpha),
     "sigmoid": sigmoid,
+    "softplus": softplus,
     "sub": _subtract,
     "sum": total,
     "tanh": tanh,

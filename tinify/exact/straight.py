@@ -21,9 +21,8 @@ from tinify.errors import DivergedError, InputError
 from tinify.exact.choose import Seen
 from tinify.exact.convert import Change, exchange, fitted, put
 from tinify.exact.entry import Entry, ExactActivation
-from tinify.exact.gain import ExactGain
+from tinify.exact.forms import form_of
 from tinify.exact.layers import ExactLayer, parameters_of
-from tinify.layers.gain import GainUnit
 
 SIDE = 256
 """Height and width of the crops of a fine-tuning."""
@@ -69,12 +68,12 @@ class Straight(nn.Module):
 def straight_through(model: nn.Module, paths: list[str], seen: dict[int, Seen]) -> None:
     """Puts :class:`Straight` in the place of the layers and activations at ``paths``, whose inputs were ``seen``.
 
-    Gains have their exact form at once.
+    What has an exact form of its own, such as gains, has it at once.
     """
 
     def make(change: Change) -> nn.Module:
-        module = change.module
-        return ExactGain.of(module) if isinstance(module, GainUnit) else Straight(change, seen[id(module)])
+        own = form_of(change.module)
+        return own(change.module) if own else Straight(change, seen[id(change.module)])
 
     exchange(model, paths, make)
 

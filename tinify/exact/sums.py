@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from tinify.errors import InputError
+from tinify.exact.arithmetic import plain_arithmetic
 from tinify.exact.entry import power_of_two
 from tinify.exact.geometry import Geometry, Pad, block_diagonal, by_phases, by_taps, plain, transposed
 
@@ -93,7 +94,8 @@ def _convolve(x: Tensor, taps: Tensor, bias: Tensor, geometry: Geometry, pad: Pa
                 made += one.double() * factor
         else:
             rows = torch.cat(seen, 3) if len(seen) > 1 else seen[0]
-            made = torch.mm(rows.reshape(-1, rows.shape[3]).double(), weight.flatten(0, 1))
+            with plain_arithmetic(rows.device):
+                made = torch.mm(rows.reshape(-1, rows.shape[3]).double(), weight.flatten(0, 1))
             made = made.reshape(*rows.shape[:3], -1)
         return made.mul_(scale).add_(bias).float()
 
@@ -104,7 +106,8 @@ def _product(a: Tensor, b: Tensor) -> Tensor:
     inputs, weights = _share_of_bits(a.shape[-1])
     left, step = _integers(a, (-1,), inputs)
     right, grain = _integers(b, (-2,), weights)
-    return torch.matmul(left.double(), right.double()) * (step * grain)
+    with plain_arithmetic(a.device):
+        return torch.matmul(left.double(), right.double()) * (step * grain)
 
 
 def _share_of_bits(products: int) -> tuple[int, int]:

@@ -12,6 +12,24 @@ from tinify.exact import ExactLayer
 from tinify.layers import MaskedConv2d
 
 
+class Shifted(nn.Module):
+    """An exact context's convolution, and a shift of each channel after it: its sums might have no room for one."""
+
+    def __init__(self, convolution: ExactLayer, shift: Tensor) -> None:
+        super().__init__()
+        self.convolution = convolution
+        self.shift = shift[:, None, None]
+        self.in_channels, self.kernel_size = convolution.in_channels, convolution.kernel_size
+        self.geometry = convolution.geometry
+
+    def valid(self, x: Tensor) -> Tensor:
+        """What it makes of windows as they are."""
+        return self.convolution.valid(x) + self.shift
+
+
+Convolution = MaskedConv2d | ExactLayer | Shifted
+
+
 class PlainContext:
     """Predicts parameters from side information and the decoded positions around, a few positions at a time.
 
@@ -22,7 +40,7 @@ class PlainContext:
     device = torch.device("cpu")
 
     def __init__(
-        self, context_prediction: MaskedConv2d | ExactLayer, entropy_parameters: nn.Module, one_by_one: bool = False
+        self, context_prediction: Convolution, entropy_parameters: nn.Module, one_by_one: bool = False
     ) -> None:
         self.context_prediction = context_prediction
         self.entropy_parameters = entropy_parameters
@@ -72,9 +90,9 @@ class PlainScan:
         return predicted[..., 0, 0]
 
 
-def _windows(convolution: MaskedConv2d | ExactLayer) -> tuple[tuple[int, ...], Callable[[Tensor], Tensor]]:
+def _windows(convolution: Convolution) -> tuple[tuple[int, ...], Callable[[Tensor], Tensor]]:
     """Height and width of what a convolution sees of a position, and what it makes of such windows."""
-    if isinstance(convolution, ExactLayer):
+    if isinstance(convolution, ExactLayer | Shifted):
         return convolution.geometry.size, convolution.valid
     weight, bias = convolution.weight * convolution.mask, convolution.bias
     return convolution.kernel_size, lambda crops: F.conv2d(crops, weight, bias)

@@ -23,7 +23,7 @@ class GaussianConditionalLatentCodec(LatentCodec):
     Minnen et al., NeurIPS 2018, section 2.
     """
 
-    decides = ("entropy_parameters", "split")
+    decides: tuple[str, ...] = ("entropy_parameters", "split")
 
     def __init__(
         self,

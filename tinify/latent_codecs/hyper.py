@@ -18,7 +18,7 @@ class HyperLatentCodec(LatentCodec):
     coded and times ``inverse`` used, in codecs of variable rate. Ballé et al., ICLR 2018, figure 4.
     """
 
-    decides = ("h_s", "inverse")
+    decides: tuple[str, ...] = ("h_s", "inverse")
     result = "params"
     part = "z"
 

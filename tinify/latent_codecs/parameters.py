@@ -10,9 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tinify.errors import InputError
+from tinify.exact import elementary
 from tinify.exact.head import IndexHead
 
 LINKS: dict[str, Callable[[Tensor], Tensor]] = {"identity": lambda scales: scales, "softplus": F.softplus}
+_REPRODUCIBLE = LINKS | {"softplus": elementary.softplus}
 _NAMES = ("scales", "means", "weights")
 
 
@@ -39,8 +41,12 @@ class Chunks(nn.Module):
         super().__init__()
         self.chunks = tuple(chunks)
         self.scale_link = scale_link
+        self.choosing = "weights" not in chunks
+        """Whether scales choose rows of coding tables as they are."""
         self.head: IndexHead | None = None
-        """Takes the place of the link in a portable model."""
+        """Takes the place of the link in a portable model whose scales choose rows."""
+        self.reproducible = False
+        """Whether links and weights are computed as every machine computes them: so they are in portable models."""
 
     def forward(self, predicted: Tensor, model: Any = None) -> list[Tensor]:
         """Scales, means if predicted, weights if predicted; of ``model``, a mixture, each for all its components.
@@ -60,7 +66,9 @@ class Chunks(nn.Module):
                 + (f" and of {components} components" if components > 1 else "")
             )
         parts = dict(zip(self.chunks, predicted.float().chunk(len(self.chunks), 1), strict=True))
-        parts["scales"] = (self.head or LINKS[self.scale_link])(parts["scales"])
+        link = self.head or (_REPRODUCIBLE if self.reproducible else LINKS)[self.scale_link]
+        parts["scales"] = link(parts["scales"])
         if "weights" in parts:
-            parts["weights"] = torch.unflatten(parts["weights"], 1, (components, -1)).softmax(1).flatten(1, 2)
+            apart = torch.unflatten(parts["weights"], 1, (components, -1))
+            parts["weights"] = (elementary.softmax(apart) if self.reproducible else apart.softmax(1)).flatten(1, 2)
         return [parts[name] for name in _NAMES if name in parts]

@@ -17,7 +17,7 @@ from tinify.latent_codecs.base import LatentCodec
 from tinify.latent_codecs.context_device import DeviceContext
 from tinify.latent_codecs.context_layers import is_causal
 from tinify.latent_codecs.context_net import ContextNet
-from tinify.latent_codecs.context_plain import PlainContext
+from tinify.latent_codecs.context_plain import Convolution, PlainContext
 from tinify.latent_codecs.parameters import Chunks
 from tinify.latent_codecs.replay import scanned
 from tinify.latent_codecs.serial import Serial
@@ -35,7 +35,7 @@ class RasterScanLatentCodec(LatentCodec):
     Minnen, Ballé, Toderici: Joint Autoregressive and Hierarchical Priors for Learned Image Compression, NeurIPS 2018.
     """
 
-    decides = ("context_prediction", "entropy_parameters", "split")
+    decides: tuple[str, ...] = ("context_prediction", "entropy_parameters", "split")
     exact_estimate = False
 
     def __init__(
@@ -72,7 +72,7 @@ class RasterScanLatentCodec(LatentCodec):
         """That of the latent which side information describes."""
         return torch.Size((len(side), self.context_prediction.in_channels, *side.shape[2:]))
 
-    def scan(self, side: Tensor, serial: Any, context_prediction: MaskedConv2d | ExactLayer, step: StepRule) -> Tensor:
+    def scan(self, side: Tensor, serial: Any, context_prediction: Convolution, step: StepRule) -> Tensor:
         """``y_hat``, a few positions at a time: ``step`` codes those that the scan has come to by ``serial``."""
         raster = getattr(self.gaussian_conditional.coder or default_coder(), "raster", False)
         modules = context_prediction, self.entropy_parameters

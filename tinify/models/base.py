@@ -222,7 +222,7 @@ class SimpleVAECompressionModel(CompressionModel):
         """Returns ``{"strings": ..., "shape": ..., "y_hat": Tensor}``; the decoder will have that ``y_hat``."""
         self._check(x)
         y = self._transform(self.g_a, x)
-        packed: dict[str, Any] = self.latent_codec.compress(_beside(self.latent_codec, y), **self._asked(quality))
+        packed: dict[str, Any] = self.latent_codec.compress(beside(self.latent_codec, y), **self._asked(quality))
         return packed
 
     @torch.no_grad()
@@ -234,7 +234,7 @@ class SimpleVAECompressionModel(CompressionModel):
     def reconstruct(self, y_hat: Tensor) -> dict[str, Any]:
         """The decoder's picture of a coded latent: ``{"x_hat": Tensor}``, clamped to [0, 1]."""
         with reproducible() if self.exact_pixels else nullcontext():
-            return {"x_hat": self._transform(self.g_s, _beside(self.g_s, y_hat)).clamp(0, 1)}
+            return {"x_hat": self._transform(self.g_s, beside(self.g_s, y_hat)).clamp(0, 1)}
 
     def _variable_rate(self) -> VariableRate | None:
         # The latent codec of a face is not among its modules.
@@ -257,7 +257,7 @@ class SimpleVAECompressionModel(CompressionModel):
         """Raises :class:`~tinify.errors.InputError` for what the model cannot take."""
 
 
-def _beside(module: nn.Module, x: Tensor) -> Tensor:
+def beside(module: nn.Module, x: Tensor) -> Tensor:
     """``x`` where a module's weights are: those that choose coding tables may be elsewhere than the transforms."""
     weights = next(module.parameters(), None)
     return x if weights is None else x.to(weights.device)

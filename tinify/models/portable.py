@@ -6,7 +6,9 @@ import base64
 import json
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -15,7 +17,6 @@ from torch import Tensor, nn
 from tinify.errors import CheckpointError, CorruptStreamError, InputError
 from tinify.exact import (
     CARRIERS,
-    ExactGain,
     ExactLayer,
     IndexHead,
     exact_layers,
@@ -34,7 +35,7 @@ from tinify.latent_codecs import LatentCodec
 from tinify.latent_codecs.parameters import LINKS, Chunks
 from tinify.latent_codecs.stream import Shape
 from tinify.latent_codecs.witness import witness
-from tinify.models.base import CompressionModel, SimpleVAECompressionModel
+from tinify.models.base import CompressionModel
 from tinify.models.build import build_model
 
 FLOAT, PORTABLE = "float32", "portable"
@@ -60,7 +61,8 @@ def make_portable(
     """
     if model.arithmetic == PORTABLE:
         raise InputError("this model is portable already: freeze the float model that it was made from")
-    _refuse(model)
+    if not latent_codecs(model):
+        raise InputError(f"{type(model).__name__} has no portable form: it has no latent codec")
     model.eval()
     model.ensure_tables()
     paths = index_path(model)
@@ -96,12 +98,12 @@ def thawed(model: CompressionModel) -> CompressionModel:
     state = made.state_dict()
     state |= {name: tensor for name, tensor in model.state_dict().items() if name in state}
     for change in changes(made, index_path(made)):
-        exact, module = model.get_submodule(change.path), cast(Any, change.module)
+        exact, module = cast(Any, model.get_submodule(change.path)), cast(Any, change.module)
         if isinstance(exact, ExactLayer):
             found = parameters_of(module, exact)
             state |= {f"{change.path}.{name}": tensor for name, tensor in found.items()}
-        elif isinstance(exact, ExactGain):
-            state[f"{change.path}.log_gain"] = exact.log_gain_of()
+        elif hasattr(exact, "thawed"):
+            state |= {f"{change.path}.{name}": tensor for name, tensor in exact.thawed().items()}
     made.load_state_dict(state)
     return made.eval()
 
@@ -112,12 +114,29 @@ def check_bounds(model: CompressionModel) -> None:
         layer.check(path)
 
 
-@dataclass(frozen=True)
-class SelfTest:
-    """A short message, and the checksum of the symbols in it: a device that finds others is not exact."""
+def latent_codecs(model: nn.Module) -> dict[str, LatentCodec]:
+    """The outermost latent codecs of a model by their paths: those that code the latents it makes."""
+    found: dict[str, LatentCodec] = {}
+    for path, module in model.named_modules():
+        if isinstance(module, LatentCodec) and not any(path.startswith(f"{known}.") for known in found):
+            found[path] = module
+    return found
 
+
+@dataclass(frozen=True)
+class Message:
+    """The strings of a latent, and the path of the latent codec that decodes them."""
+
+    codec: str
     strings: tuple[bytes, ...]
     shape: Shape
+
+
+@dataclass(frozen=True)
+class SelfTest:
+    """Short messages, and the checksum of the symbols in them: a device that finds others is not exact."""
+
+    messages: tuple[Message, ...]
     quality: float | None
     checksum: int
 
@@ -125,8 +144,10 @@ class SelfTest:
     def of(cls, model: CompressionModel) -> SelfTest:
         """A test of a model: of several noisy pictures that whose strings take most, up to ``MOST_BYTES``."""
         stride = model.architecture.stride if model.architecture else 64
+        # Of a model with several latent codecs, two: one may code what is new in a picture after another.
+        count = min(2, len(latent_codecs(model)))
         patterns = (
-            _pattern(model.channels, side * stride, contrast)
+            _pattern(count, model.channels, side * stride, contrast)
             for side in (4, 2, 1)
             for contrast in (1.0, 0.5, 0.25, 0.12, 0.06, 0.0)
         )
@@ -138,38 +159,54 @@ class SelfTest:
     @property
     def size(self) -> int:
         """Bytes of its strings."""
-        return sum(map(len, self.strings))
+        return sum(len(string) for message in self.messages for string in message.strings)
 
     @classmethod
     def _of(cls, model: CompressionModel, x: Tensor) -> SelfTest:
         quality = model.default_quality
-        asked: dict[str, Any] = {} if quality is None else {"quality": quality}
+        with _latents(model) as latents, suppress(_EnoughError), torch.no_grad():
+            model(x.to(device_of(model)), **_asked(quality))
+        messages = []
         with witness() as seen:
-            packed = model.compress(x.to(device_of(model)), **asked)
-        return cls(tuple(one[0] for one in packed["strings"]), tuple(packed["shape"]), quality, seen.checksum)
+            for path, y in latents.items():
+                codec: Any = model.get_submodule(path)
+                packed = codec.compress(y, **_asked(quality))
+                messages.append(Message(path, tuple(one[0] for one in packed["strings"]), tuple(packed["shape"])))
+        return cls(tuple(messages), quality, seen.checksum)
 
-    def passes(self, model: SimpleVAECompressionModel) -> bool:
+    def passes(self, model: CompressionModel) -> bool:
         """Whether a model, where it is, decodes the symbols that were coded."""
-        asked: dict[str, Any] = {} if self.quality is None else {"quality": self.quality}
         try:
             with witness() as seen, torch.no_grad():
-                model.latent_codec.decompress([[one] for one in self.strings], torch.Size(self.shape), **asked)
+                for message in self.messages:
+                    codec: Any = model.get_submodule(message.codec)
+                    strings = [[one] for one in message.strings]
+                    codec.decompress(strings, torch.Size(message.shape), **_asked(self.quality))
         except CorruptStreamError:
             return False
         return seen.checksum == self.checksum
 
     def to_json(self) -> str:
-        strings = [base64.b64encode(string).decode() for string in self.strings]
-        known = {"strings": strings, "shape": self.shape, "quality": self.quality, "checksum": self.checksum}
-        return json.dumps(known)
+        messages = [
+            {**vars(one), "strings": [base64.b64encode(string).decode() for string in one.strings]}
+            for one in self.messages
+        ]
+        return json.dumps({"messages": messages, "quality": self.quality, "checksum": self.checksum})
 
     @classmethod
     def from_json(cls, text: str) -> SelfTest:
         """The test in a checkpoint; :class:`~tinify.errors.CheckpointError` for any other text."""
         try:
             known = json.loads(text)
-            strings = tuple(base64.b64decode(string, validate=True) for string in known["strings"])
-            return cls(strings, tuple(map(int, known["shape"])), known["quality"], int(known["checksum"]))
+            messages = tuple(
+                Message(
+                    one["codec"],
+                    tuple(base64.b64decode(string, validate=True) for string in one["strings"]),
+                    tuple(map(int, one["shape"])),
+                )
+                for one in known["messages"]
+            )
+            return cls(messages, known["quality"], int(known["checksum"]))
         except (ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"the self-test in this checkpoint is damaged: {error!r}") from error
 
@@ -182,15 +219,16 @@ def settle(model: CompressionModel) -> None:
     test = model.self_test
     if test is None:
         return
-    assert isinstance(model, SimpleVAECompressionModel)  # no other has a test
-    device = device_of(model.latent_codec)
+    codecs = latent_codecs(model).values()
+    device = next(map(device_of, codecs), torch.device("cpu"))
     if model.settled == device:
         return
     model.settled = device
     if probe(device, CARRIERS[0]) and test.passes(model):
         return
     use_carrier(model, "float64")
-    model.latent_codec.to("cpu")
+    for codec in codecs:
+        codec.to("cpu")
     model.settled = torch.device("cpu")
     if not test.passes(model):
         raise CheckpointError(
@@ -218,25 +256,54 @@ def _deciding(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _splits(model: nn.Module) -> Iterator[tuple[Any, Chunks]]:
-    """Every latent codec whose scales go through a link, with what splits them; there are heads from then on."""
+    """Every latent codec whose scales choose rows through a link, with what splits them; it has a head from then on.
+
+    What splits the others' takes functions that all machines compute alike.
+    """
     for module in model.modules():
         codec: Any = module
         split = getattr(codec, "split", None)
-        if isinstance(split, Chunks) and split.scale_link != "identity":
-            split.head = split.head or IndexHead(len(codec.gaussian_conditional.scale_table))
-            yield codec, split
+        if isinstance(split, Chunks):
+            split.reproducible = True
+            if split.choosing and split.scale_link != "identity":
+                split.head = split.head or IndexHead(len(codec.gaussian_conditional.scale_table))
+                yield codec, split
 
 
-def _refuse(model: CompressionModel) -> None:
-    if not isinstance(model, SimpleVAECompressionModel):
-        raise InputError(f"{type(model).__name__} has no portable form: expected g_a, a latent codec and g_s")
-    for path, split in model.named_modules():
-        if isinstance(split, Chunks) and "weights" in split.chunks:
-            raise InputError(f"{path}: a mixture is coded by probabilities of its own, which have no exact form")
+class _EnoughError(Exception):
+    """Every latent codec has been given a latent."""
 
 
-def _pattern(channels: int, side: int, contrast: float) -> Tensor:
-    """A grey picture with squares of noise, from integers."""
-    place = torch.arange(channels * side * side)
+@contextmanager
+def _latents(model: nn.Module) -> Iterator[dict[str, Tensor]]:
+    """The first item of the first latent that each outermost latent codec is given, by its path.
+
+    The model inside runs until all have one.
+    """
+    found: dict[str, Tensor] = {}
+    codecs = latent_codecs(model)
+
+    def noted(path: str, code: Callable[..., Tensor], y: Tensor, *args: Any) -> Tensor:
+        found.setdefault(path, y[:1])
+        if len(found) == len(codecs):
+            raise _EnoughError
+        return code(y, *args)
+
+    for path, codec in codecs.items():
+        vars(codec)["code"] = partial(noted, path, codec.code)
+    try:
+        yield found
+    finally:
+        for codec in codecs.values():
+            del vars(codec)["code"]
+
+
+def _asked(quality: float | None) -> dict[str, Any]:
+    return {} if quality is None else {"quality": quality}
+
+
+def _pattern(count: int, channels: int, side: int, contrast: float) -> Tensor:
+    """Grey pictures with squares of noise, from integers."""
+    place = torch.arange(count * channels * side * side)
     noise = (place * 2654435761 % 4294967291 >> 16) % 256
-    return (0.5 + contrast * (noise.reshape(1, channels, side, side) / 255.0 - 0.5)).float()
+    return (0.5 + contrast * (noise.reshape(count, channels, side, side) / 255.0 - 0.5)).float()
