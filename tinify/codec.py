@@ -130,12 +130,7 @@ class Codec:
             )
         if any(max(right - left, bottom - top) > MAX_TILE for left, top, right, bottom in header.boxes):
             raise CorruptFileError(f"this file has tiles of more than {MAX_TILE} pixels a side, which no writer makes")
-        if header.profile != self.model.arithmetic:
-            raise CorruptFileError(
-                f"this file is of {header.profile} arithmetic, and its model of {self.model.arithmetic}"
-            )
-        if packed.symbols is not None and packed.symbols.tables != self.tables:
-            raise CorruptFileError("this file was coded with other coding tables than its model has: it is damaged")
+        check_arithmetic(self.model, header.profile, None if packed.symbols is None else packed.symbols.tables)
         checksums = [None] * len(packed.tiles) if packed.symbols is None else packed.symbols.checksums
         tiles, codec = zip(packed.tiles, checksums, strict=True), self._as_coded(packed.quality)
         pixels = _assemble(header, lambda box: codec._decode(*next(tiles), box))
@@ -224,23 +219,9 @@ class Codec:
             with rans_by_default(), witness() as seen:
                 x_hat = self.model.decompress(strings, torch.Size(tile.shape), **self._asked)["x_hat"]
         except CorruptStreamError as error:
-            raise self._other_symbols(str(error)) from error
-        if checksum not in (None, seen.checksum):
-            raise self._other_symbols(f"their checksum is {seen.checksum:08x}, and was {checksum:08x}")
+            raise other_symbols(self.model, str(error)) from error
+        check_symbols(self.model, seen.checksum, checksum)
         return self._crop(x_hat, box)
-
-    def _other_symbols(self, found: str) -> CorruptStreamError:
-        """What is wrong with a file whose bytes are right, and whose symbols are not."""
-        if self.model.arithmetic == PORTABLE:
-            return CorruptStreamError(
-                f"the file is whole, but its symbols do not decode, though {self.name} is portable: is this the "
-                f"version of tinify that it was coded with, or a newer one? Please report it ({found})"
-            )
-        return CorruptStreamError(
-            "this file was written with float arithmetic on another device: its symbols do not decode here. Use a "
-            "processor of the same family, and the torch version and number of threads that it was coded with; or "
-            f"code it anew with portable weights (tinify freeze) ({found})"
-        )
 
     def _coded_shape(self) -> tuple[int, int]:
         """The spatial size that one square of the stride leaves of the latent whose size the file records."""
@@ -268,6 +249,34 @@ def model_name(model: CompressionModel) -> str:
     assert model.architecture is not None
     name, preset = model.architecture.name, model.architecture.preset
     return f"{name}-{preset}" if preset else name
+
+
+def check_arithmetic(model: CompressionModel, profile: str, tables: bytes | None) -> None:
+    """Raises :class:`~tinify.errors.CorruptFileError` for a file whose arithmetic or tables are not its model's."""
+    if profile != model.arithmetic:
+        raise CorruptFileError(f"this file is of {profile} arithmetic, and its model of {model.arithmetic}")
+    if tables is not None and tables != tables_digest(model):
+        raise CorruptFileError("this file was coded with other coding tables than its model has: it is damaged")
+
+
+def check_symbols(model: CompressionModel, checksum: int, coded: int | None) -> None:
+    """Raises :class:`~tinify.errors.CorruptStreamError` where symbols are others than were coded, if that is known."""
+    if coded not in (None, checksum):
+        raise other_symbols(model, f"their checksum is {checksum:08x}, and was {coded:08x}")
+
+
+def other_symbols(model: CompressionModel, found: str) -> CorruptStreamError:
+    """What is wrong with a file whose bytes are right, and whose symbols are not."""
+    if model.arithmetic == PORTABLE:
+        return CorruptStreamError(
+            f"the file is whole, but its symbols do not decode, though {model_name(model)} is portable: is this the "
+            f"version of tinify that it was coded with, or a newer one? Please report it ({found})"
+        )
+    return CorruptStreamError(
+        "this file was written with float arithmetic on another device: its symbols do not decode here. Use a "
+        "processor of the same family, and the torch version and number of threads that it was coded with; or "
+        f"code it anew with portable weights (tinify freeze) ({found})"
+    )
 
 
 def _assemble(header: Header, tile: Callable[[Box], Tensor]) -> NDArray[np.uint8]:

@@ -15,7 +15,7 @@ MAX_TILES = 2**16
 MAX_QUALITY = 2**20
 
 _MAX_EXTRA = 1024
-_PROFILES = ("float32", "portable")
+PROFILES = ("float32", "portable")
 _KNOWN = ("HEAD", "QUAL", "INDX", "TILE", "ALPH", "DONE", "iccp", "exif", "syms")
 _TABLES, _CHECKSUM = 8, 4
 
@@ -39,7 +39,7 @@ class Header:
     tile_size: int = 0
     overlap: int = 0
     bit_depth: int = 8
-    profile: str = _PROFILES[0]
+    profile: str = PROFILES[0]
 
     def __post_init__(self) -> None:
         sides = (self.width, self.height)
@@ -50,8 +50,8 @@ class Header:
             raise InputError(f"{self.channels} channels: expected 1 (grey) or 3 (RGB)")
         if self.bit_depth != 8:
             raise InputError(f"bit depth {self.bit_depth}: expected 8")
-        if self.profile not in _PROFILES:
-            raise InputError(f"arithmetic profile {self.profile!r}: expected one of {', '.join(_PROFILES)}")
+        if self.profile not in PROFILES:
+            raise InputError(f"arithmetic profile {self.profile!r}: expected one of {', '.join(PROFILES)}")
         if not self.model_name.isprintable() or not 1 <= len(self.model_name.encode()) <= 255:
             raise InputError(f"model name {self.model_name!r}: expected 1 to 255 bytes of printable text")
         if len(self.model_digest) != 16:
@@ -244,7 +244,7 @@ def _check_tiles(count: int, chunks: list[Chunk]) -> None:
 def _pack_header(header: Header) -> bytes:
     name = header.model_name.encode()
     numbers = (header.width, header.height, header.tile_size, header.overlap)
-    fixed = bytes([header.channels, header.bit_depth, _PROFILES.index(header.profile), len(name)])
+    fixed = bytes([header.channels, header.bit_depth, PROFILES.index(header.profile), len(name)])
     return b"".join(map(pack_number, numbers)) + fixed + name + header.model_digest
 
 
@@ -256,11 +256,11 @@ def _unpack_header(chunks: list[Chunk]) -> Header:
     channels, bit_depth, profile, name_length = fields.take(4)
     name, digest = fields.take(name_length), fields.take(16)
     fields.end()
-    if bit_depth != 8 or profile >= len(_PROFILES):
+    if bit_depth != 8 or profile >= len(PROFILES):
         what = f"bit depth {bit_depth} or arithmetic profile {profile}"
         raise VersionError(f"the file has {what}, not known here: update tinify to read it")
     try:
-        return Header(width, height, channels, name.decode(), digest, tile_size, overlap, bit_depth, _PROFILES[profile])
+        return Header(width, height, channels, name.decode(), digest, tile_size, overlap, bit_depth, PROFILES[profile])
     except (InputError, UnicodeDecodeError) as error:
         raise CorruptFileError(f"the header is wrong: {error}") from error
 

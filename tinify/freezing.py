@@ -18,12 +18,14 @@ from tinify.exact import audit, fine_tune
 from tinify.models import CompressionModel, SimpleVAECompressionModel
 from tinify.models.portable import SelfTest, make_portable
 from tinify.ops import compute_padding
-from tinify.training.data import list_images, read_usable
+from tinify.training.data import Crops, list_images, read_usable
 
 PICTURES = 32
 LEAST, MOST = 10, 100
 """Pictures of a calibration."""
-_SIDE = 512
+FRAMES = 3
+"""Of each clip, in a calibration of a model that takes clips: one by itself, one after it, one after that."""
+_SIDE, _CLIP_SIDE = 512, 256
 _QUALITIES = 4
 
 
@@ -36,7 +38,8 @@ def freeze_portable(
 ) -> CompressionModel:
     """A portable copy of a trained model, calibrated by ``pictures``, (1, channels, height, width) in [0, 1].
 
-    Sides are multiples of the model's stride; :func:`calibration` reads such pictures. ``tune`` steps train the layers
+    Of a model that takes clips, they are the frames of one each. Sides are multiples of the model's stride;
+    :func:`calibration` reads such pictures. ``tune`` steps train the layers
     that become integers, for the rate of these pictures, with their rounding in place. The model stays as it is.
     Raises :class:`~tinify.errors.InputError` for one that has no portable form, and says why.
 
@@ -71,9 +74,11 @@ def freeze_portable(
     return made
 
 
-def calibration(folder: Path, stride: int, count: int = PICTURES) -> list[Tensor]:
+def calibration(folder: Path, stride: int, count: int = PICTURES, frames: int = 1) -> list[Tensor]:
     """The middles of pictures in and below a folder, evenly chosen, (1, 3, height, width), sides at most 512.
 
+    With ``frames`` they are random parts of clips, as training draws them from folders of pictures that follow one
+    another: (frames, 3, side, side).
     Raises :class:`~tinify.errors.DataError` for a folder without pictures, :class:`~tinify.errors.InputError` for fewer
     than 10, or for a count beyond 10 to 100.
     """
@@ -82,6 +87,9 @@ def calibration(folder: Path, stride: int, count: int = PICTURES) -> list[Tensor
     files = list_images(folder)
     if len(files) < LEAST:
         raise InputError(f"{folder} has {len(files)} pictures: a calibration takes {LEAST} to {MOST}")
+    if frames > 1:
+        drawn = Crops(files, max(stride, _CLIP_SIDE // stride * stride), frames, frames=frames)
+        return [drawn.batch(0, clip) for clip in range(count)]
     chosen = np.linspace(0, len(files) - 1, min(count, len(files))).round().astype(int)
     return [_middle(pixels, stride) for pixels in read_usable([files[place] for place in chosen])]
 

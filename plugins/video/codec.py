@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tinify.checkpoint import model_digest
-from tinify.codec import model_name
+from tinify.checkpoint import model_digest, tables_digest
+from tinify.codec import check_arithmetic, check_symbols, model_name, other_symbols
 from tinify.coders.default import rans_by_default
 from tinify.errors import CheckpointError, CorruptStreamError, FileError, InputError, WrongModelError
+from tinify.latent_codecs.witness import witness
+from tinify.models.portable import settle
 from tinify.ops import compute_padding
 
 from .clips import Pixels
@@ -56,9 +58,11 @@ class VideoCodec:
                 "give the weights of one, such as ssf2020"
             )
         model.eval().ensure_tables()
+        settle(model)
         self.model = model
         self.name = model_name(model)
         self.digest = model_digest(model)
+        self.tables = tables_digest(model)
         self._device = next(model.parameters()).device
         self._stride = model.architecture.stride
 
@@ -69,7 +73,8 @@ class VideoCodec:
 
         Raises :class:`~tinify.errors.InputError` for no frames, or one of another size.
         """
-        header = Header(width, height, rate, group, self.name, self.digest)
+        known = self.name, self.digest, self.model.arithmetic, self.tables
+        header = Header(width, height, rate, group, *known)
         writer, reference, count = Writer(stream, header), None, 0
         for frame in frames:
             if frame.shape != (height, width, 3) or frame.dtype != np.uint8:
@@ -77,10 +82,10 @@ class VideoCodec:
                     f"frame {count} is {frame.dtype} of {frame.shape}: expected uint8 of {(height, width, 3)}"
                 )
             key = count % group == 0
-            with rans_by_default():
+            with rans_by_default(), witness() as seen:
                 packed = self.model.encode(self._tensor(frame), None if key else reference)
             reference = packed["x_hat"]
-            taken = writer.write([strings[0] for strings in packed["strings"]], packed["shape"], key)
+            taken = writer.write([strings[0] for strings in packed["strings"]], packed["shape"], key, seen.checksum)
             count += 1
             yield taken, self._pixels(reference, header)
         if not count:
@@ -121,13 +126,12 @@ class VideoCodec:
         if frame.shape != wanted:
             raise CorruptStreamError(f"frame {frame.number} has a latent of {frame.shape}: its size gives {wanted}")
         try:
-            with rans_by_default():
-                return self.model.decode([[s] for s in frame.strings], torch.Size(frame.shape), reference)
+            with rans_by_default(), witness() as seen:
+                x_hat = self.model.decode([[s] for s in frame.strings], torch.Size(frame.shape), reference)
         except CorruptStreamError as error:
-            raise CorruptStreamError(
-                f"frame {frame.number} is whole, but its symbols do not decode: most likely floating-point arithmetic "
-                f"differs here from where it was coded ({error})"
-            ) from error
+            raise other_symbols(self.model, f"frame {frame.number}: {error}") from error
+        check_symbols(self.model, seen.checksum, frame.checksum)
+        return x_hat
 
     def _check(self, header: Header) -> None:
         if header.model_digest != self.digest:
@@ -135,6 +139,7 @@ class VideoCodec:
                 f"this file was coded by model {header.model_name!r} ({header.model_digest.hex()[:12]}), and the model "
                 f"at hand is {self.name!r} ({self.digest.hex()[:12]}): give those it was coded with (--model FILE)"
             )
+        check_arithmetic(self.model, header.profile, header.tables)
 
     def _padded(self, header: Header) -> tuple[int, int]:
         pad, _ = compute_padding(header.height, header.width, min_div=self._stride)

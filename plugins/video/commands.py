@@ -160,14 +160,14 @@ def info_command(source: Path, as_json: bool) -> None:
     size = source.stat().st_size
     facts: dict[str, Any] = {"bytes": size, "width": header.width, "height": header.height, "rate": str(header.rate)}
     facts |= {"frames": frames, "groups": keys, "group": header.group, "model": header.model_name}
-    facts |= {"digest": header.model_digest.hex(), "damage": damage}
+    facts |= {"digest": header.model_digest.hex(), "arithmetic": header.profile, "damage": damage}
     facts |= {"bpp": 8 * size / (max(1, frames) * header.width * header.height)}
     if as_json:
         click.echo(json.dumps(facts))
         return
     click.echo(f"{source}: {frames} frames of {header.width}x{header.height} at {header.rate} a second")
     click.echo(f"{size} bytes, {facts['bpp']:.3f} bits per pixel, {keys} groups of {header.group} frames at most")
-    click.echo(f"model {header.model_name} ({header.model_digest.hex()[:12]})")
+    click.echo(f"model {header.model_name} ({header.model_digest.hex()[:12]}), {header.profile} arithmetic")
     click.echo(f"damaged: {damage}" if damage else "all checksums are right")
 
 

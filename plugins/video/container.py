@@ -8,7 +8,8 @@ from fractions import Fraction
 from typing import BinaryIO
 
 from tinify.chunks import Chunk, Fields, check_preamble, chunk_at, corrupt, pack_chunk, pack_number
-from tinify.errors import CorruptFileError, InputError, TruncatedFileError
+from tinify.container import PROFILES
+from tinify.errors import CorruptFileError, InputError, TruncatedFileError, VersionError
 
 MAGIC = b"\x89TFV\r\n\x1a\n"
 MAJOR, MINOR = 1, 0
@@ -27,6 +28,8 @@ _SCAN = 1 << 16
 class Header:
     """What is known of a clip before any of it is decoded; ``group`` is how many frames a key frame begins at most.
 
+    ``profile`` says in which arithmetic the model chose its coding tables, and ``tables`` is a digest of these, 8
+    bytes, in a file whose frames have checksums of their symbols.
     Raises :class:`~tinify.errors.InputError` for values that the format cannot hold.
     """
 
@@ -36,6 +39,8 @@ class Header:
     group: int
     model_name: str
     model_digest: bytes
+    profile: str = PROFILES[0]
+    tables: bytes | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= min(self.width, self.height) <= max(self.width, self.height) <= MAX_SIDE:
@@ -48,16 +53,24 @@ class Header:
             raise InputError(f"model name {self.model_name!r}: expected 1 to 255 bytes of printable text")
         if len(self.model_digest) != 16:
             raise InputError(f"a model digest of {len(self.model_digest)} bytes: expected 16")
+        if self.profile not in PROFILES:
+            raise InputError(f"arithmetic profile {self.profile!r}: expected one of {', '.join(PROFILES)}")
+        if self.tables is not None and len(self.tables) != 8:
+            raise InputError(f"a digest of tables of {len(self.tables)} bytes: expected 8")
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One coded frame: its number from 0, whether it needs no other, its strings and a hyper-latent's size."""
+    """One coded frame: its number from 0, whether it needs no other, its strings and a hyper-latent's size.
+
+    ``checksum`` is that of its symbols, where the file has them.
+    """
 
     number: int
     key: bool
     strings: tuple[bytes, ...]
     shape: tuple[int, int]
+    checksum: int | None = None
 
 
 class Writer:
@@ -69,12 +82,18 @@ class Writer:
         name = header.model_name.encode()
         fields = [header.width, header.height, header.rate.numerator, header.rate.denominator, header.group, len(name)]
         payload = b"".join(map(pack_number, fields)) + name + header.model_digest
+        if header.tables is not None:
+            payload += bytes([PROFILES.index(header.profile)]) + header.tables
+        self._checked = header.tables is not None
         stream.write(MAGIC + bytes([MAJOR, MINOR]) + pack_chunk("HEAD", payload))
 
-    def write(self, strings: Sequence[bytes], shape: Sequence[int], key: bool) -> int:
-        """Appends a frame; returns the bytes that it took."""
+    def write(self, strings: Sequence[bytes], shape: Sequence[int], key: bool, checksum: int | None = None) -> int:
+        """Appends a frame, with the checksum of its symbols if the header has tables; returns the bytes it took."""
+        if self._checked != (checksum is not None):
+            raise InputError("frames have checksums of their symbols if the header has a digest of tables, all or none")
         numbers = [self._count, *shape, len(strings), *map(len, strings)]
-        chunk = pack_chunk(_KEY if key else _INTER, b"".join([*map(pack_number, numbers), *strings]))
+        last = b"" if checksum is None else checksum.to_bytes(4, "little")
+        chunk = pack_chunk(_KEY if key else _INTER, b"".join([*map(pack_number, numbers), *strings, last]))
         self._stream.write(chunk)
         self._count += 1
         return len(chunk)
@@ -105,11 +124,14 @@ class Reader:
         if not down:
             raise corrupt("the frame rate has a denominator of zero")
         try:
-            name = fields.take(length).decode()
-            self.header = Header(width, height, Fraction(up, down), group, name, fields.take(16))
+            name, digest = fields.take(length).decode(), fields.take(16)
+            profile, *tables = fields.rest() or b"\0"
+            if profile >= len(PROFILES):
+                raise VersionError(f"this file has arithmetic profile {profile}, not known here: update tinify")
+            known = PROFILES[profile], bytes(tables) or None
+            self.header = Header(width, height, Fraction(up, down), group, name, digest, *known)
         except (UnicodeDecodeError, InputError) as error:
             raise corrupt(f"the header cannot be right ({error})") from error
-        fields.end()
 
     def frames(self, start: int = 0) -> Iterator[Frame]:
         """The frames from the key frame at or before ``start`` on, each with its checksum verified.
@@ -128,7 +150,7 @@ class Reader:
                 if chunk.end != self._size:
                     raise CorruptFileError(f"{self._size - chunk.end} bytes follow the file's end: something was added")
                 return
-            frame = _frame(chunk)
+            frame = self._frame(chunk)
             if number is not None and frame.number != number + 1:
                 raise corrupt(f"frame {frame.number} follows frame {number}")
             number, at = frame.number, chunk.end
@@ -142,7 +164,7 @@ class Reader:
                 chunk = self._chunk(at)
                 if chunk.kind == _LAST:
                     return
-                frame = _frame(chunk)
+                frame = self._frame(chunk)
                 if not frame.key and (number is None or frame.number != number + 1):
                     raise corrupt(f"frame {frame.number} has lost the frame before")
                 number, at = frame.number, chunk.end
@@ -205,15 +227,15 @@ class Reader:
         self._stream.seek(at)
         return self._stream.read(length)
 
-
-def _frame(chunk: Chunk) -> Frame:
-    if chunk.kind not in (_KEY, _INTER):
-        raise corrupt(f"the chunk at byte {chunk.start} is {chunk.kind!r}")
-    fields = Fields(chunk.payload)
-    number, height, width, count = (fields.number() for _ in range(4))
-    if not 1 <= count <= MAX_STRINGS or not 1 <= min(height, width) <= max(height, width) <= MAX_SIDE:
-        raise corrupt(f"frame {number} says that it has {count} strings, of a latent of {height}x{width}")
-    lengths = [fields.number() for _ in range(count)]
-    strings = tuple(fields.take(length) for length in lengths)
-    fields.end()
-    return Frame(number, chunk.kind == _KEY, strings, (height, width))
+    def _frame(self, chunk: Chunk) -> Frame:
+        if chunk.kind not in (_KEY, _INTER):
+            raise corrupt(f"the chunk at byte {chunk.start} is {chunk.kind!r}")
+        fields = Fields(chunk.payload)
+        number, height, width, count = (fields.number() for _ in range(4))
+        if not 1 <= count <= MAX_STRINGS or not 1 <= min(height, width) <= max(height, width) <= MAX_SIDE:
+            raise corrupt(f"frame {number} says that it has {count} strings, of a latent of {height}x{width}")
+        lengths = [fields.number() for _ in range(count)]
+        strings = tuple(fields.take(length) for length in lengths)
+        checksum = None if self.header.tables is None else int.from_bytes(fields.take(4), "little")
+        fields.end()
+        return Frame(number, chunk.kind == _KEY, strings, (height, width), checksum)

@@ -19,7 +19,7 @@ from tinify.errors import InputError, OutputError
     "--calibrate",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Pictures, 10 to 100, by which the integers are chosen.",
+    help="Pictures, 10 to 100, by which the integers are chosen; of a model of video, folders of frames.",
 )
 @click.option("--pictures", type=int, default=32, show_default=True, help="How many of them.")
 @click.option(
@@ -77,7 +77,8 @@ def freeze_command(
         from tinify.evaluation.bench import evaluate
         from tinify.evaluation.results import to_json
         from tinify.exact import exact_layers
-        from tinify.freezing import calibration, freeze_portable
+        from tinify.freezing import FRAMES, calibration, freeze_portable
+        from tinify.training.pictures import takes_clips
         from tinify.weights import find_weights, read_notes
         from tinify.zoo import load_model
 
@@ -86,7 +87,7 @@ def freeze_command(
         assert loaded.architecture is not None
         frozen = freeze_portable(
             loaded,
-            calibration(calibrate, loaded.architecture.stride, pictures),
+            calibration(calibrate, loaded.architecture.stride, pictures, FRAMES if takes_clips(loaded) else 1),
             tune=tune,
             progress=status.update,
         )

@@ -18,6 +18,11 @@ from tinify.training.data import Crops, Pixels, list_images, read_usable
 from tinify.training.validation import validate
 
 
+def takes_clips(model: CompressionModel) -> bool:
+    """Whether a model's forward takes the frames of clips, and is told of how many."""
+    return "frames" in inspect.signature(model.forward).parameters
+
+
 class PictureFeed:
     """A :class:`~tinify.training.feed.Feed` of random crops."""
 
@@ -26,7 +31,7 @@ class PictureFeed:
 
     def check(self, model: CompressionModel, config: TrainingConfig) -> None:
         stride = model.architecture.stride if model.architecture else 1
-        if config.frames > 1 and "frames" not in inspect.signature(model.forward).parameters:
+        if config.frames > 1 and not takes_clips(model):
             raise InputError(f"clips of {config.frames} frames: this model takes pictures, leave frames out")
         for crop in config.crops:
             if crop % stride:
