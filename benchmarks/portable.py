@@ -43,6 +43,7 @@ def caps(aten: str, onednn: str, mkl: str) -> dict[str, str]:
 
 
 TILE = 512
+MOST_TIME = 1.25
 
 AVX2, SCALAR = caps("avx2", "AVX2", "AVX2"), caps("default", "SSE41", "SSE4_2")
 SETTINGS = [
@@ -214,6 +215,41 @@ def run(setting: Setting, folder: Path, model: Path, share: list[int] | None, wr
     variables = os.environ | {"OMP_NUM_THREADS": str(setting.threads)} | setting.variables
     subprocess.run([setting.python, __file__, "worker", str(folder)], env=variables, check=True)
     return pickle.loads((folder / "result.pickle").read_bytes())
+
+
+@cli.command("speed")
+@click.argument("models", metavar="FLOAT PORTABLE", nargs=2, type=click.Path(path_type=Path, exists=True))
+@click.option("--image", type=click.Path(path_type=Path, exists=True), required=True)
+@click.option("--rounds", default=15, show_default=True, help="The least of so many, float and portable in turn.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path))
+def speed(models: tuple[Path, Path], image: Path, rounds: int, json_file: Path | None) -> None:
+    """Time a picture by FLOAT weights and by the PORTABLE ones that were made of them, one after the other."""
+    import torch
+    from report import describe, finish, machine, table
+
+    from tinify.checkpoint import load_checkpoint
+    from tinify.codec import Codec
+    from tinify.images import read_picture
+
+    picture, codecs = read_picture(image), [Codec(load_checkpoint(model)) for model in models]
+    files = [codec.compress(picture) for codec in codecs]
+    seconds: dict[str, list[list[float]]] = {"compress": [[], []], "decompress": [[], []]}
+    for _ in range(rounds):
+        for place, (codec, data) in enumerate(zip(codecs, files, strict=True)):
+            begun = time.perf_counter()
+            codec.compress(picture)
+            middle = time.perf_counter()
+            codec.decompress(data)
+            seconds["compress"][place].append(middle - begun)
+            seconds["decompress"][place].append(time.perf_counter() - middle)
+    least = {what: [min(some) for some in both] for what, both in seconds.items()}
+    facts = machine(torch.get_num_threads())
+    click.echo(describe(facts))
+    rows = [[what, *(f"{one:.3f}" for one in both), f"{both[1] / both[0]:.2f}"] for what, both in least.items()]
+    click.echo(table(["", "float, s", "portable, s", "portable over float"], rows))
+    ratio = least["decompress"][1] / least["decompress"][0]
+    failures = [f"decoding takes {ratio:.2f} times as long, more than {MOST_TIME}"] if ratio > MOST_TIME else []
+    finish({**facts, "seconds": least}, failures, json_file)
 
 
 @cli.command("compare")
