@@ -12,6 +12,7 @@ from PIL import Image
 from test_cli import fail, run, succeed
 from test_portable import lively
 
+import tinify
 from tinify.checkpoint import load_checkpoint, save_model
 from tinify.models import Cheng2020AnchorCheckerboard, MeanScaleHyperprior
 
@@ -106,3 +107,15 @@ def test_training_goes_on_from_portable_weights(weights: Path, photos: Path, tmp
         *("--steps", 1, "--crop", 64, "--batch", 1, "--weights", out, "--out", run_folder, "-q"),
     )
     assert load_checkpoint(run_folder / "model.safetensors").arithmetic == "float32"
+
+
+def test_what_codes_no_pictures_is_refused(photos: Path, tmp_path: Path) -> None:
+    points = tmp_path / "points.safetensors"
+    save_model(tinify.create_model("sfu2023-pcc-rec-pointnet").eval(), points)
+    said = fail("freeze", points, tmp_path / "out.safetensors", "--portable", "--calibrate", photos)
+    assert "codes point clouds, and a calibration takes pictures" in said
+    video = tmp_path / "video.safetensors"
+    save_model(tinify.create_model("ssf2020", N=8, M=8).eval(), video)
+    portable = ("--portable", "--calibrate", photos, "--report", photos)
+    assert "--report measures pictures: leave it out" in fail("freeze", video, tmp_path / "out.safetensors", *portable)
+    assert not (tmp_path / "out.safetensors").exists()

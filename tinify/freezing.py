@@ -39,9 +39,9 @@ def freeze_portable(
     """A portable copy of a trained model, calibrated by ``pictures``, (1, channels, height, width) in [0, 1].
 
     Of a model that takes clips, they are the frames of one each. Sides are multiples of the model's stride;
-    :func:`calibration` reads such pictures. ``tune`` steps train the layers
-    that become integers, for the rate of these pictures, with their rounding in place. The model stays as it is.
-    Raises :class:`~tinify.errors.InputError` for one that has no portable form, and says why.
+    :func:`calibration` reads such pictures. ``tune`` steps train the layers that become integers, for the rate of these
+    pictures, with their rounding in place. The model stays as it is. Raises :class:`~tinify.errors.InputError` for one
+    that has no portable form, and says why.
 
     >>> import tinify
     >>> model = tinify.create_model("mbt2018-mean", N=8, M=12).eval()
@@ -78,9 +78,8 @@ def calibration(folder: Path, stride: int, count: int = PICTURES, frames: int = 
     """The middles of pictures in and below a folder, evenly chosen, (1, 3, height, width), sides at most 512.
 
     With ``frames`` they are random parts of clips, as training draws them from folders of pictures that follow one
-    another: (frames, 3, side, side).
-    Raises :class:`~tinify.errors.DataError` for a folder without pictures, :class:`~tinify.errors.InputError` for fewer
-    than 10, or for a count beyond 10 to 100.
+    another: (frames, 3, side, side). Raises :class:`~tinify.errors.DataError` for a folder without pictures,
+    :class:`~tinify.errors.InputError` for fewer than 10, or for a count beyond 10 to 100.
     """
     if not LEAST <= count <= MOST:
         raise InputError(f"{count} pictures to calibrate by: expected {LEAST} to {MOST}")

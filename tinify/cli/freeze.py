@@ -78,6 +78,7 @@ def freeze_command(
         from tinify.evaluation.results import to_json
         from tinify.exact import exact_layers
         from tinify.freezing import FRAMES, calibration, freeze_portable
+        from tinify.models.domain import PICTURES
         from tinify.training.pictures import takes_clips
         from tinify.weights import find_weights, read_notes
         from tinify.zoo import load_model
@@ -85,9 +86,14 @@ def freeze_command(
         source = find_weights(model)
         loaded = load_model(source)
         assert loaded.architecture is not None
+        clips = takes_clips(loaded)
+        if loaded.domain.command != PICTURES.command and not clips:
+            raise InputError(f"{model} codes {loaded.domain.name}, and a calibration takes pictures, or clips of them")
+        if report is not None and clips:
+            raise InputError(f"{model} takes clips, and --report measures pictures: leave it out")
         frozen = freeze_portable(
             loaded,
-            calibration(calibrate, loaded.architecture.stride, pictures, FRAMES if takes_clips(loaded) else 1),
+            calibration(calibrate, loaded.architecture.stride, pictures, FRAMES if clips else 1),
             tune=tune,
             progress=status.update,
         )
