@@ -50,7 +50,7 @@ model: {latent_codec: {y: {type: channel_conditional, channels: M, hidden: 16, y
 def lively(name: str, seed: int = 0, **parameters: Any) -> CompressionModel:
     """A random model whose latents are not all zero."""
     torch.manual_seed(seed)
-    spec = Spec.loads(CONDITIONAL) if name in CONDITIONAL else Spec.load(name)
+    spec = Spec.loads(CONDITIONAL) if name == "channel-conditional" else Spec.load(name)
     model = build_model(spec.elaborate(**parameters)).eval()
     with torch.no_grad():
         for path, weight in model.named_parameters():
