@@ -130,7 +130,8 @@ class Codec:
             )
         if any(max(right - left, bottom - top) > MAX_TILE for left, top, right, bottom in header.boxes):
             raise CorruptFileError(f"this file has tiles of more than {MAX_TILE} pixels a side, which no writer makes")
-        check_arithmetic(self.model, header.profile, None if packed.symbols is None else packed.symbols.tables)
+        known = None if packed.symbols is None else packed.symbols.tables
+        check_arithmetic((header.profile, known), (self.model.arithmetic, self.tables))
         checksums = [None] * len(packed.tiles) if packed.symbols is None else packed.symbols.checksums
         tiles, codec = zip(packed.tiles, checksums, strict=True), self._as_coded(packed.quality)
         pixels = _assemble(header, lambda box: codec._decode(*next(tiles), box))
@@ -251,11 +252,14 @@ def model_name(model: CompressionModel) -> str:
     return f"{name}-{preset}" if preset else name
 
 
-def check_arithmetic(model: CompressionModel, profile: str, tables: bytes | None) -> None:
-    """Raises :class:`~tinify.errors.CorruptFileError` for a file whose arithmetic or tables are not its model's."""
-    if profile != model.arithmetic:
-        raise CorruptFileError(f"this file is of {profile} arithmetic, and its model of {model.arithmetic}")
-    if tables is not None and tables != tables_digest(model):
+def check_arithmetic(file: tuple[str, bytes | None], model: tuple[str, bytes]) -> None:
+    """Raises :class:`~tinify.errors.CorruptFileError` for a file whose arithmetic is not its model's, or whose tables.
+
+    Of the tables both have the digest, a file perhaps not.
+    """
+    if file[0] != model[0]:
+        raise CorruptFileError(f"this file is of {file[0]} arithmetic, and its model of {model[0]}")
+    if file[1] not in (None, model[1]):
         raise CorruptFileError("this file was coded with other coding tables than its model has: it is damaged")
 
 

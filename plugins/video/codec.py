@@ -139,7 +139,7 @@ class VideoCodec:
                 f"this file was coded by model {header.model_name!r} ({header.model_digest.hex()[:12]}), and the model "
                 f"at hand is {self.name!r} ({self.digest.hex()[:12]}): give those it was coded with (--model FILE)"
             )
-        check_arithmetic(self.model, header.profile, header.tables)
+        check_arithmetic((header.profile, header.tables), (self.model.arithmetic, self.tables))
 
     def _padded(self, header: Header) -> tuple[int, int]:
         pad, _ = compute_padding(header.height, header.width, min_div=self._stride)
