@@ -167,13 +167,13 @@ def test_files_say_their_arithmetic(photo: CompressionModel) -> None:
     codec = Codec(photo, tile=64, overlap=8)
     packed = container.read(codec.compress(picture()))
     assert packed.header.profile == PORTABLE
-    assert packed.symbols is not None
-    assert packed.symbols.tables == tables_digest(photo)
-    assert len(packed.symbols.checksums) == len(packed.tiles) > 1
+    assert packed.header.tables == tables_digest(photo)
+    assert len(packed.tiles) > 1
+    assert all(tile.checksum is not None for tile in packed.tiles)
     assert np.array_equal(codec.decode(packed).pixels, codec.reconstruct(picture()).pixels)
     plain = container.read(Codec(lively("tinify-photo", **PHOTO)).compress(picture()))
     assert plain.header.profile == "float32"
-    assert plain.symbols is not None
+    assert plain.header.tables is not None
 
 
 def test_other_symbols_are_named_and_never_shown(photo: CompressionModel) -> None:
@@ -183,17 +183,19 @@ def test_other_symbols_are_named_and_never_shown(photo: CompressionModel) -> Non
     ):
         codec = Codec(model)
         packed = container.read(codec.compress(picture()))
-        assert packed.symbols is not None
-        wrong = dataclasses.replace(packed.symbols, checksums=(packed.symbols.checksums[0] ^ 1,))
+        [tile] = packed.tiles
+        assert tile.checksum is not None
+        wrong = dataclasses.replace(tile, checksum=tile.checksum ^ 1)
         with pytest.raises(CorruptStreamError, match=said):
-            codec.decode(dataclasses.replace(packed, symbols=wrong))
-        other = dataclasses.replace(packed.symbols, tables=bytes(8))
+            codec.decode(dataclasses.replace(packed, tiles=(wrong,)))
+        other = dataclasses.replace(packed.header, tables=bytes(4))
         with pytest.raises(CorruptFileError, match="other coding tables"):
-            codec.decode(dataclasses.replace(packed, symbols=other))
+            codec.decode(dataclasses.replace(packed, header=other))
         header = dataclasses.replace(packed.header, profile={"float32": PORTABLE}.get(packed.header.profile, "float32"))
         with pytest.raises(CorruptFileError, match="arithmetic"):
             codec.decode(dataclasses.replace(packed, header=header))
-        unmarked = dataclasses.replace(packed, symbols=None)  # as files were before they carried checksums
+        header = dataclasses.replace(packed.header, tables=None)  # as files were before they carried checksums
+        unmarked = dataclasses.replace(packed, header=header, tiles=(dataclasses.replace(tile, checksum=None),))
         assert np.array_equal(codec.decode(unmarked).pixels, codec.decode(packed).pixels)
 
 

@@ -47,7 +47,7 @@ def model_digest(model: CompressionModel) -> bytes:
 
 
 def tables_digest(model: CompressionModel) -> bytes:
-    """8 bytes over the coding tables, and over what chooses among them: scale tables and thresholds.
+    """4 bytes over the coding tables, and over what chooses among them: scale tables and thresholds.
 
     Raises :class:`~tinify.errors.TablesMissingError` for a model without tables.
     """
@@ -58,7 +58,7 @@ def tables_digest(model: CompressionModel) -> bytes:
     for name, tensor in sorted(model.state_dict().items()):
         if name.endswith(_CHOOSING):
             digest.update(name.encode() + b"\0" + tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.digest()[:8]
+    return digest.digest()[:4]
 
 
 def save_model(model: CompressionModel, path: Path | str, *, training: Mapping[str, Any] | None = None) -> None:

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from tinify import container
 from tinify.checkpoint import model_digest, tables_digest
 from tinify.coders.default import rans_by_default
-from tinify.container import Box, Container, Header, Symbols, Tile
+from tinify.container import Box, Container, Header, Tile
 from tinify.errors import CheckpointError, CorruptFileError, CorruptStreamError, ImageError, InputError, WrongModelError
 from tinify.images import Picture, as_picture, read_picture
 from tinify.latent_codecs.witness import witness
@@ -109,11 +109,10 @@ class Codec:
             return self.at(quality).compress(image)
         picture = as_picture(image)
         header = self._header(picture)
-        coded = [self._encode(self._tensor(picture, box)) for box in header.boxes]
-        tiles, symbols = (tile for tile, _ in coded), Symbols(self.tables, tuple(checksum for _, checksum in coded))
+        tiles = tuple(self._encode(self._tensor(picture, box)) for box in header.boxes)
         alpha = None if picture.alpha is None else _pack_plane(picture.alpha)
-        kept = picture.icc, picture.exif, alpha
-        return container.write(Container(header, tuple(tiles), *kept, quality=self._thousandths, symbols=symbols))
+        packed = Container(header, tiles, picture.icc, picture.exif, alpha, quality=self._thousandths)
+        return container.write(packed)
 
     def decompress(self, data: bytes) -> Picture:
         """The picture that ``compress`` coded; a :class:`~tinify.errors.FileError` says why not."""
@@ -130,11 +129,9 @@ class Codec:
             )
         if any(max(right - left, bottom - top) > MAX_TILE for left, top, right, bottom in header.boxes):
             raise CorruptFileError(f"this file has tiles of more than {MAX_TILE} pixels a side, which no writer makes")
-        known = None if packed.symbols is None else packed.symbols.tables
-        check_arithmetic((header.profile, known), (self.model.arithmetic, self.tables))
-        checksums = [None] * len(packed.tiles) if packed.symbols is None else packed.symbols.checksums
-        tiles, codec = zip(packed.tiles, checksums, strict=True), self._as_coded(packed.quality)
-        pixels = _assemble(header, lambda box: codec._decode(*next(tiles), box))
+        check_arithmetic((header.profile, header.tables), (self.model.arithmetic, self.tables))
+        tiles, codec = iter(packed.tiles), self._as_coded(packed.quality)
+        pixels = _assemble(header, lambda box: codec._decode(next(tiles), box))
         alpha = None if packed.alpha is None else _unpack_plane(packed.alpha, header)
         return Picture(pixels, alpha=alpha, icc=packed.icc, exif=packed.exif)
 
@@ -192,6 +189,7 @@ class Codec:
             tile_size=self._tile,
             overlap=self._overlap,
             profile=self.model.arithmetic,
+            tables=self.tables,
         )
 
     def _tensor(self, picture: Picture, box: Box) -> Tensor:
@@ -202,14 +200,13 @@ class Codec:
         pad, _ = compute_padding(bottom - top, right - left, min_div=self._stride)
         return F.pad(x, pad, mode="replicate").contiguous(memory_format=torch.channels_last)
 
-    def _encode(self, x: Tensor) -> tuple[Tile, int]:
-        """A tile, and the checksum of its symbols."""
+    def _encode(self, x: Tensor) -> Tile:
         with rans_by_default(), witness() as seen:
             packed = self.model.compress(x, **self._asked)
         strings = tuple(strings[0] for strings in packed["strings"])
-        return Tile(strings, shape=tuple(packed["shape"])), seen.checksum
+        return Tile(strings, tuple(packed["shape"]), seen.checksum)
 
-    def _decode(self, tile: Tile, checksum: int | None, box: Box) -> Tensor:
+    def _decode(self, tile: Tile, box: Box) -> Tensor:
         # What a tile's latent measures follows from its box; a file that says otherwise must not make us allocate it.
         sides = zip(self._padded(box), self._unit, strict=True)
         expected = tuple(side // self._stride * unit for side, unit in sides)
@@ -221,7 +218,7 @@ class Codec:
                 x_hat = self.model.decompress(strings, torch.Size(tile.shape), **self._asked)["x_hat"]
         except CorruptStreamError as error:
             raise other_symbols(self.model, str(error)) from error
-        check_symbols(self.model, seen.checksum, checksum)
+        check_symbols(self.model, seen.checksum, tile.checksum)
         return self._crop(x_hat, box)
 
     def _coded_shape(self) -> tuple[int, int]:

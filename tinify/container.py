@@ -16,8 +16,10 @@ MAX_QUALITY = 2**20
 
 _MAX_EXTRA = 1024
 PROFILES = ("float32", "portable")
-_KNOWN = ("HEAD", "QUAL", "INDX", "TILE", "ALPH", "DONE", "iccp", "exif", "syms")
-_TABLES, _CHECKSUM = 8, 4
+_KNOWN = ("HEAD", "QUAL", "INDX", "TILE", "ALPH", "DONE", "iccp", "exif")
+_CHECKED = 128
+"""Added to the profile in a file that has a digest of tables and checksums of symbols."""
+_TABLES, _CHECKSUM = 4, 4
 
 Box = tuple[int, int, int, int]
 
@@ -27,8 +29,9 @@ class Header:
     """What is known of a picture before any of it is decoded.
 
     ``model_name`` is for people; ``model_digest`` (16 bytes) is what must match. ``profile`` says in which arithmetic
-    the model chose its coding tables. ``tile_size`` 0 means one tile; ``overlap`` is what neighbouring tiles share, in
-    pixels. Raises :class:`InputError` for values that the format cannot hold.
+    the model chose its coding tables; ``tables`` is a digest of these, 4 bytes, in a file whose tiles have checksums of
+    their symbols. ``tile_size`` 0 means one tile; ``overlap`` is what neighbouring tiles share, in pixels. Raises
+    :class:`InputError` for values that the format cannot hold.
     """
 
     width: int
@@ -40,6 +43,7 @@ class Header:
     overlap: int = 0
     bit_depth: int = 8
     profile: str = PROFILES[0]
+    tables: bytes | None = None
 
     def __post_init__(self) -> None:
         sides = (self.width, self.height)
@@ -56,6 +60,8 @@ class Header:
             raise InputError(f"model name {self.model_name!r}: expected 1 to 255 bytes of printable text")
         if len(self.model_digest) != 16:
             raise InputError(f"a model digest of {len(self.model_digest)} bytes: expected 16")
+        if self.tables is not None and len(self.tables) != _TABLES:
+            raise InputError(f"a digest of tables of {len(self.tables)} bytes: expected {_TABLES}")
         _grid_size(self.width, self.height, self.tile_size, self.overlap)
 
     @property
@@ -66,20 +72,14 @@ class Header:
 
 @dataclass(frozen=True)
 class Tile:
-    """One tile's strings, as the model's ``compress`` returns them, and the ``shape`` that its ``decompress`` wants."""
+    """One tile's strings, as the model's ``compress`` returns them, and the ``shape`` that its ``decompress`` wants.
+
+    ``checksum`` is CRC-32C of its symbols, int32 of little end in the order of coding.
+    """
 
     strings: tuple[bytes, ...]
     shape: tuple[int, int]
-
-
-@dataclass(frozen=True)
-class Symbols:
-    """What a decoder has to find: ``tables``, 8 bytes of a digest of all coding tables and the thresholds that choose
-    among them, and ``checksums``, CRC-32C of the symbols of each tile, int32 of little end in the order of coding.
-    """
-
-    tables: bytes
-    checksums: tuple[int, ...]
+    checksum: int | None = None
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,6 @@ class Container:
     alpha: bytes | None = None
     extra: tuple[tuple[str, bytes], ...] = ()
     quality: int | None = None
-    symbols: Symbols | None = None
 
 
 def grid(width: int, height: int, tile_size: int, overlap: int) -> list[Box]:
@@ -145,13 +144,13 @@ def write(container: Container) -> bytes:
     _check_extra(container.extra)
     if container.quality is not None and not 0 < container.quality <= MAX_QUALITY:
         raise InputError(f"quality {container.quality}: expected 1 to {MAX_QUALITY} thousandths")
+    checked = container.header.tables is not None
     quality = None if container.quality is None else pack_number(container.quality)
-    symbols = None if container.symbols is None else _pack_symbols(container.symbols, len(container.tiles))
-    metadata = [("QUAL", quality), ("syms", symbols)]
-    metadata += [("iccp", container.icc), ("exif", container.exif), ("ALPH", container.alpha), *container.extra]
+    metadata = [("QUAL", quality), ("iccp", container.icc), ("exif", container.exif), ("ALPH", container.alpha)]
+    metadata += container.extra
     chunks = [pack_chunk("HEAD", _pack_header(container.header))]
     chunks += [pack_chunk(kind, payload) for kind, payload in metadata if payload is not None]
-    tiles = [pack_chunk("TILE", _pack_tile(tile)) for tile in container.tiles]
+    tiles = [pack_chunk("TILE", _pack_tile(tile, checked)) for tile in container.tiles]
     if len(tiles) > 1:
         chunks.append(pack_chunk("INDX", b"".join(pack_number(len(tile)) for tile in tiles)))
     return pack_file(chunks + tiles)
@@ -171,9 +170,8 @@ def read(data: bytes) -> Container:
     _check_tiles(len(header.boxes), chunks)
     return Container(
         header=header,
-        tiles=tuple(_unpack_tile(chunk) for chunk in chunks if chunk.kind == "TILE"),
+        tiles=tuple(_unpack_tile(chunk, header.tables is not None) for chunk in chunks if chunk.kind == "TILE"),
         quality=_unpack_quality(once.get("QUAL")),
-        symbols=_unpack_symbols(once.get("syms"), len(header.boxes)),
         icc=once.get("iccp"),
         exif=once.get("exif"),
         alpha=once.get("ALPH"),
@@ -191,7 +189,8 @@ def read_tile(data: bytes, number: int) -> Tile:
 
     Raises :class:`InputError` where there is no such tile, and what :func:`read` raises.
     """
-    count = len(read_header(data).boxes)
+    header = read_header(data)
+    count = len(header.boxes)
     if not 0 <= number < count:
         raise InputError(f"tile {number}: expected 0 to {count - 1}")
     for chunk in iter_chunks(data):
@@ -200,7 +199,7 @@ def read_tile(data: bytes, number: int) -> Tile:
         elif chunk.kind == "TILE" and count > 1:
             break
         if chunk.kind == "TILE":
-            return _unpack_tile(chunk)
+            return _unpack_tile(chunk, header.tables is not None)
     raise corrupt(f"tile {number} is not where the index says")
 
 
@@ -244,8 +243,9 @@ def _check_tiles(count: int, chunks: list[Chunk]) -> None:
 def _pack_header(header: Header) -> bytes:
     name = header.model_name.encode()
     numbers = (header.width, header.height, header.tile_size, header.overlap)
-    fixed = bytes([header.channels, header.bit_depth, PROFILES.index(header.profile), len(name)])
-    return b"".join(map(pack_number, numbers)) + fixed + name + header.model_digest
+    profile = PROFILES.index(header.profile) + (0 if header.tables is None else _CHECKED)
+    fixed = bytes([header.channels, header.bit_depth, profile, len(name)])
+    return b"".join(map(pack_number, numbers)) + fixed + name + header.model_digest + (header.tables or b"")
 
 
 def _unpack_header(chunks: list[Chunk]) -> Header:
@@ -255,12 +255,14 @@ def _unpack_header(chunks: list[Chunk]) -> Header:
     width, height, tile_size, overlap = (fields.number() for _ in range(4))
     channels, bit_depth, profile, name_length = fields.take(4)
     name, digest = fields.take(name_length), fields.take(16)
-    fields.end()
+    checked, profile = divmod(profile, _CHECKED)
     if bit_depth != 8 or profile >= len(PROFILES):
         what = f"bit depth {bit_depth} or arithmetic profile {profile}"
         raise VersionError(f"the file has {what}, not known here: update tinify to read it")
+    arithmetic = PROFILES[profile], fields.take(_TABLES) if checked else None
+    fields.end()
     try:
-        return Header(width, height, channels, name.decode(), digest, tile_size, overlap, bit_depth, PROFILES[profile])
+        return Header(width, height, channels, name.decode(), digest, tile_size, overlap, bit_depth, *arithmetic)
     except (InputError, UnicodeDecodeError) as error:
         raise CorruptFileError(f"the header is wrong: {error}") from error
 
@@ -276,31 +278,20 @@ def _unpack_quality(payload: bytes | None) -> int | None:
     return quality
 
 
-def _pack_symbols(symbols: Symbols, tiles: int) -> bytes:
-    if len(symbols.tables) != _TABLES or len(symbols.checksums) != tiles:
-        raise InputError(f"{len(symbols.checksums)} checksums of symbols for {tiles} tiles, and {symbols.tables!r}")
-    return symbols.tables + b"".join(checksum.to_bytes(_CHECKSUM, "little") for checksum in symbols.checksums)
-
-
-def _unpack_symbols(payload: bytes | None, tiles: int) -> Symbols | None:
-    if payload is None:
-        return None
-    if len(payload) != _TABLES + _CHECKSUM * tiles:
-        raise corrupt(f"{len(payload)} bytes do not make the checksums of {tiles} tiles")
-    checksums = (payload[place : place + _CHECKSUM] for place in range(_TABLES, len(payload), _CHECKSUM))
-    return Symbols(payload[:_TABLES], tuple(int.from_bytes(one, "little") for one in checksums))
-
-
-def _pack_tile(tile: Tile) -> bytes:
+def _pack_tile(tile: Tile, checked: bool) -> bytes:
+    if checked != (tile.checksum is not None):
+        raise InputError("tiles have checksums of their symbols if the header has a digest of tables, all or none")
     if not all(0 <= side <= MAX_SIDE for side in tile.shape):
         raise InputError(f"a tile of shape {tile.shape}: expected two numbers of 0 to {MAX_SIDE}")
     # The last string's length is what the payload leaves.
     numbers = [*tile.shape, len(tile.strings), *(len(string) for string in tile.strings[:-1])]
-    return b"".join([*map(pack_number, numbers), *tile.strings])
+    first = b"" if tile.checksum is None else tile.checksum.to_bytes(_CHECKSUM, "little")
+    return b"".join([first, *map(pack_number, numbers), *tile.strings])
 
 
-def _unpack_tile(chunk: Chunk) -> Tile:
+def _unpack_tile(chunk: Chunk, checked: bool) -> Tile:
     fields = Fields(chunk.payload)
+    checksum = int.from_bytes(fields.take(_CHECKSUM), "little") if checked else None
     height, width, count = fields.number(), fields.number(), fields.number()
     if max(height, width) > MAX_SIDE or count > len(chunk.payload):
         raise corrupt(f"a tile has shape {height}x{width} and {count} strings")
@@ -309,7 +300,7 @@ def _unpack_tile(chunk: Chunk) -> Tile:
     if count:
         strings.append(fields.rest())
     fields.end()
-    return Tile(tuple(strings), (height, width))
+    return Tile(tuple(strings), (height, width), checksum)
 
 
 def _unpack_index(chunk: Chunk, count: int) -> list[int]:

@@ -28,7 +28,7 @@ _SCAN = 1 << 16
 class Header:
     """What is known of a clip before any of it is decoded; ``group`` is how many frames a key frame begins at most.
 
-    ``profile`` says in which arithmetic the model chose its coding tables, and ``tables`` is a digest of these, 8
+    ``profile`` says in which arithmetic the model chose its coding tables, and ``tables`` is a digest of these, 4
     bytes, in a file whose frames have checksums of their symbols.
     Raises :class:`~tinify.errors.InputError` for values that the format cannot hold.
     """
@@ -55,8 +55,8 @@ class Header:
             raise InputError(f"a model digest of {len(self.model_digest)} bytes: expected 16")
         if self.profile not in PROFILES:
             raise InputError(f"arithmetic profile {self.profile!r}: expected one of {', '.join(PROFILES)}")
-        if self.tables is not None and len(self.tables) != 8:
-            raise InputError(f"a digest of tables of {len(self.tables)} bytes: expected 8")
+        if self.tables is not None and len(self.tables) != 4:
+            raise InputError(f"a digest of tables of {len(self.tables)} bytes: expected 4")
 
 
 @dataclass(frozen=True)

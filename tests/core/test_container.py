@@ -21,7 +21,6 @@ from tinify.container import (
     MAX_SIDE,
     Container,
     Header,
-    Symbols,
     Tile,
     grid,
     read,
@@ -69,20 +68,20 @@ def containers(draw: st.DrawFn) -> Container:
         tile_size=max(20, tile_size) if tile_size else 0,
         overlap=overlap,
         profile=draw(st.sampled_from(["float32", "portable"])),
+        tables=draw(st.none() | st.binary(min_size=4, max_size=4)),
     )
     tile = st.builds(
         Tile,
         st.lists(st.binary(max_size=300), max_size=4).map(tuple),
         st.tuples(st.integers(0, MAX_SIDE), st.integers(0, MAX_SIDE)),
+        st.none() if header.tables is None else st.integers(0, 2**32 - 1),
     )
     some = draw(st.lists(tile, min_size=1, max_size=3))
     tiles = tuple(some[i % len(some)] for i in range(len(header.boxes)))
     block = st.none() | st.binary(max_size=30)
     extra = st.lists(st.tuples(st.sampled_from(["note", "xAZz"]), st.binary(max_size=9)), max_size=3).map(tuple)
     quality = draw(st.none() | st.integers(1, MAX_QUALITY))
-    checksums = st.tuples(*[st.integers(0, 2**32 - 1)] * len(tiles))
-    symbols = draw(st.none() | st.builds(Symbols, st.binary(min_size=8, max_size=8), checksums))
-    return Container(header, tiles, draw(block), draw(block), draw(block), draw(extra), quality, symbols)
+    return Container(header, tiles, draw(block), draw(block), draw(block), draw(extra), quality)
 
 
 @given(containers())
@@ -95,12 +94,14 @@ def test_what_is_written_is_read(container: Container) -> None:
 
 
 def test_there_is_a_checksum_of_symbols_for_each_tile() -> None:
-    for symbols in (Symbols(b"12345678", (1,)), Symbols(b"1234567", (1, 2))):
-        with pytest.raises(InputError, match="checksums of symbols for 2 tiles"):
-            write(dataclasses.replace(SMALL, symbols=symbols))
-    chunks = [bytes(BYTES[chunk.start : chunk.end]) for chunk in iter_chunks(BYTES)]
-    with pytest.raises(CorruptFileError, match="do not make the checksums of 2 tiles"):
-        read(pack_file([chunks[0], pack_chunk("syms", bytes(12)), *chunks[1:]]))
+    with pytest.raises(InputError, match="a digest of tables of 3 bytes: expected 4"):
+        dataclasses.replace(HEADER, tables=b"123")
+    marked = dataclasses.replace(SMALL.header, tables=b"1234")
+    checked = tuple(dataclasses.replace(tile, checksum=7) for tile in SMALL.tiles)
+    for header, tiles in ((marked, SMALL.tiles), (SMALL.header, checked), (marked, (checked[0], SMALL.tiles[1]))):
+        with pytest.raises(InputError, match="all or none"):
+            write(dataclasses.replace(SMALL, header=header, tiles=tiles))
+    assert len(write(dataclasses.replace(SMALL, header=marked, tiles=checked))) == len(BYTES) + 4 + 2 * 4
 
 
 @given(st.binary(min_size=1, max_size=9) | st.binary(max_size=60).map(lambda tail: MAGIC + b"\1\0" + tail))
