@@ -137,7 +137,7 @@ def write(container: Container) -> bytes:
     >>> header = Header(2, 1, 3, "some-model", bytes(16))
     >>> data = write(Container(header, (Tile((b"y", b"z"), (1, 1)),)))
     >>> read(data).tiles
-    (Tile(strings=(b'y', b'z'), shape=(1, 1)),)
+    (Tile(strings=(b'y', b'z'), shape=(1, 1), checksum=None),)
     """
     if len(container.tiles) != len(container.header.boxes):
         raise InputError(f"{len(container.tiles)} tiles for a grid of {len(container.header.boxes)}")
