@@ -56,14 +56,6 @@ class LevelGain(VariableRate):
         low, high = self.levels[below], self.levels[below + 1]
         return torch.where(place == below, low, low * (high / low) ** (place - below))
 
-    def checked(self, quality: float | Tensor | None) -> Tensor:
-        """Qualities, (1 or batch,); :class:`~tinify.errors.InputError` for one out of range."""
-        low, high = self.qualities
-        asked = torch.as_tensor(self.default if quality is None else quality, dtype=torch.float32).reshape(-1)
-        if asked.device.type != "meta" and not bool(((asked >= low) & (asked <= high)).all()):
-            raise InputError(f"quality {quality}: expected a number from {low:g} to {high:g}")
-        return asked
-
     def extra_repr(self) -> str:
         return f"levels={self.default:g}"
 

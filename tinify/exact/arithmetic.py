@@ -110,13 +110,15 @@ def integer_products(a: Tensor, weight: tuple[Tensor, Tensor]) -> Tensor:
 
 
 def _int8_products(a: Tensor, weight: Tensor) -> Tensor:
-    if a.device.type != "cuda":
-        pieces = zip(torch.split(a, _PIECE, 1), torch.split(weight, _PIECE), strict=True)
-        return sum((torch._int_mm(x.contiguous(), w.contiguous()) for x, w in pieces), torch.zeros((), dtype=torch.int))
-    # There, the sides have to be multiples of 8, and more than 16 rows.
+    pieces = zip(torch.split(a, _PIECE, 1), torch.split(weight, _PIECE), strict=True)
+    return sum((_int_mm(x, w) for x, w in pieces), torch.zeros((), dtype=torch.int))
+
+
+def _int_mm(a: Tensor, weight: Tensor) -> Tensor:
     rows, inputs, outputs = len(a), a.shape[1], weight.shape[1]
-    a = torch.nn.functional.pad(a, (0, -inputs % 8, 0, max(24 - rows, -rows % 8)))
-    weight = torch.nn.functional.pad(weight, (0, -outputs % 8, 0, -inputs % 8))
+    if a.device.type == "cuda":  # there, sides have to be multiples of 8, and more than 16 rows
+        a = torch.nn.functional.pad(a, (0, -inputs % 8, 0, max(24 - rows, -rows % 8)))
+        weight = torch.nn.functional.pad(weight, (0, -outputs % 8, 0, -inputs % 8))
     return torch._int_mm(a.contiguous(), weight.contiguous())[:rows, :outputs]
 
 

@@ -24,6 +24,14 @@ class VariableRate(nn.Module):
     def default(self) -> float:
         """The quality where none is said."""
 
+    def checked(self, quality: float | Tensor | None) -> Tensor:
+        """The quality of each batch item, or of all, (1 or batch,); :class:`~tinify.errors.InputError` out of range."""
+        low, high = self.qualities
+        asked = torch.as_tensor(self.default if quality is None else quality, dtype=torch.float32).reshape(-1)
+        if asked.device.type != "meta" and not bool(((asked >= low) & (asked <= high)).all()):
+            raise InputError(f"quality {quality}: expected a number from {low:g} to {high:g}")
+        return asked
+
 
 class GainUnit(VariableRate):
     """A factor for each channel and quality.
@@ -66,13 +74,6 @@ class GainUnit(VariableRate):
         below = place.floor().clamp(max=self.points - 2).long()
         factors = torch.lerp(table[below], table[below + 1], (place - below)[:, None]).exp()
         return y * factors[:, :, None, None]
-
-    def checked(self, quality: float | Tensor | None) -> Tensor:
-        """The quality of each batch item, or of all, (1 or batch,); :class:`~tinify.errors.InputError` out of range."""
-        asked = torch.as_tensor(self.default if quality is None else quality, dtype=torch.float32).reshape(-1)
-        if asked.device.type != "meta" and not bool(((asked >= 1) & (asked <= self.points)).all()):
-            raise InputError(f"quality {quality}: expected a number from 1 to {self.points}")
-        return asked
 
     def extra_repr(self) -> str:
         return f"{self.log_gain.shape[1]}, points={self.points}"

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tinify.coders import Coder
+from tinify.container import PROFILES
 from tinify.entropy_models import (
     SCALES_LEVELS,
     SCALES_MAX,
@@ -65,7 +66,7 @@ class CompressionModel(nn.Module):
     """What ``compress`` and ``decompress`` compute transforms in; all that chooses coding tables is float32."""
     exact_pixels: bool = False
     """Whether ``decompress`` computes the synthesis so that every machine gets the same bits, which takes longer."""
-    arithmetic: str = "float32"
+    arithmetic: str = PROFILES[0]
     """What coding tables are chosen in: ``"portable"`` where that is the same on every machine."""
     self_test: Any = None
     """Of a portable model, the :class:`~tinify.models.portable.SelfTest` that came with its weights."""

@@ -14,6 +14,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from tinify.container import PROFILES
 from tinify.errors import CheckpointError, CorruptStreamError, InputError
 from tinify.exact import (
     CARRIERS,
@@ -38,14 +39,19 @@ from tinify.latent_codecs.witness import witness
 from tinify.models.base import CompressionModel
 from tinify.models.build import build_model
 
-FLOAT, PORTABLE = "float32", "portable"
+FLOAT, PORTABLE = PROFILES
 MOST_BYTES = 2048
 """Of a self-test, in strings."""
 
 
 def index_path(model: nn.Module) -> list[str]:
     """Paths of the parts that choose coding tables, or are fed to those that do, as latent codecs name them."""
-    return [path for path, _ in _deciding(model)]
+    return [
+        f"{path}.{name}" if path else name
+        for path, codec in model.named_modules()
+        for name in (codec.decides if isinstance(codec, LatentCodec) else ())
+        if isinstance(getattr(codec, name, None), nn.Module)
+    ]
 
 
 def make_portable(
@@ -245,14 +251,6 @@ def device_of(module: nn.Module) -> torch.device:
     """Where a module's tensors are; the CPU if it has none."""
     tensors = (tensor for found in (module.parameters(), module.buffers()) for tensor in found)
     return next((tensor.device for tensor in tensors), torch.device("cpu"))
-
-
-def _deciding(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    for path, codec in model.named_modules():
-        for name in codec.decides if isinstance(codec, LatentCodec) else ():
-            part = getattr(codec, name, None)
-            if isinstance(part, nn.Module):
-                yield (f"{path}.{name}" if path else name), part
 
 
 def _splits(model: nn.Module) -> Iterator[tuple[Any, Chunks]]:
